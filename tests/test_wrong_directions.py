@@ -66,6 +66,21 @@ def test_a_wrong_backward_direction_is_named(cell: str, id_: str, backward: Back
     assert explained(rnnshapes.verify(**sizes, against={"y_hat": y_hat})) == [(id_,)]
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
+@pytest.mark.parametrize(
+    ("id_", "part"), [("time.first_omitted", np.s_[:, 1:]), ("time.last_omitted", np.s_[:, :-1])]
+)
+def test_omitted_steps_before_last_states_are_named(cell: str, id_: str, part: Any) -> None:
+    sizes = {**SIZES, "cell": cell, "bidirectional": True, "seed": 3}
+    golden = rnnshapes.golden(**sizes).arrays
+    x, last = golden["x"][part], []
+    for way, order in (("forward", 1), ("backward", -1)):
+        weights = weights_of(golden, f"bidirectional/{way}_{LAYERS[cell]}", "")
+        last.append(Port(cell).run(weights, x[:, ::order])["h"][:, -1])
+    y_hat = np.concatenate(last, -1) @ golden["dense/kernel"] + golden["dense/bias"]
+    assert explained(rnnshapes.verify(**sizes, against={"output": y_hat})) == [(id_,)]
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_states_of_blocks_are_named_in_both_directions(cell: str) -> None:
     sizes = {**SIZES, "cell": cell, "bidirectional": True, "return_sequences": True, "seed": 3}

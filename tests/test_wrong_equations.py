@@ -12,6 +12,7 @@ import rnnshapes
 from tests.helpers.handmade import FUNCTIONS, Port, explained, weights_of
 
 SIZES = {"cell": "lstm", "N": 3, "T": 6, "D": 2, "M": 4, "K": 5}
+KEYS = ("kernel", "recurrent_kernel", "bias")
 Arrays = dict[str, np.ndarray]
 #: sigmoid of -0.5 and of 0.5.
 LIMITS = 1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))
@@ -211,6 +212,29 @@ def test_a_rare_mistake_and_another_are_named(
         port = {"y_hat": port["h"] @ golden["dense/kernel"] + golden["dense/bias"]}
     found = explained(rnnshapes.verify(**SIZES, against=port))
     assert [sorted(one) for one in found] == [sorted(ids)]
+
+
+STACK: dict[str, Any] = {"cell": "lstm", "N": 3, "T": 8, "D": 2, "M": [4, 4], "K": 5}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_layer_has_the_mistake_that_it_makes(order: int) -> None:
+    """Neither is named for both layers, in one of which the other would undo it."""
+    rules: list[Rule] = [
+        lambda i, f, o, z, g, c: (n := f * c + i * np.maximum(z, 0), o * np.maximum(n, 0)),
+        lambda i, f, o, z, g, c: (n := f * c + i * z, o * n),
+    ]
+    golden = rnnshapes.golden(**STACK).arrays
+    h, names = golden["x"], ("lstm", "lstm_1")
+    for name, rule in zip(names, rules[::order], strict=True):
+        weights = {key: np.float64(golden[f"{name}/{key}"]) for key in KEYS}
+        h = lstm(weights, np.float64(h), rule)["h"]
+    y_hat = h @ golden["dense/kernel"] + golden["dense/bias"]
+    (explanation,) = rnnshapes.verify(**STACK, against={"y_hat": y_hat}).diagnosis.explanations
+    places = {mistake.where.layer: mistake.id for mistake in explanation.mistakes}
+    assert places == dict.fromkeys(names, "activation.other")
+    texts = {mistake.where.layer: mistake.text for mistake in explanation.mistakes}
+    assert "relu" in texts[names[::order][0]]
 
 
 def _tanh_as_sigmoid(z: np.ndarray) -> np.ndarray:

@@ -73,9 +73,19 @@ class Variant(NamedTuple):
     arrays: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
 
 
+class WrongEquation:
+    """The methods of a cell that a port with a mistake has instead of its own."""
+
+
 def wrong_equation(id_: str, text: str, **methods: Any) -> tuple[str, str, type]:
     """Return the id and the text of a mistake, and a class with the methods of such a port."""
-    return id_, text, type("WrongEquation", (), methods)
+    return id_, text, type("WrongEquation", (WrongEquation,), methods)
+
+
+def _wrong_methods(kind: type) -> set[str]:
+    """Return the names of the methods that a class of wrong ones holds itself."""
+    own = vars(kind) if issubclass(kind, WrongEquation) else {}
+    return {name for name in own if not name.startswith("__")}
 
 
 class StepResult(NamedTuple):
@@ -293,11 +303,9 @@ class Cell(BaseCell):
         return ops.activate(self.activation_names[use], z)
 
     def with_methods_of(self, kind: type) -> Any:
-        """Return the cell with the methods of another class, unless it has them already.
-
-        No class can be derived from a class and from a base of it, in this order.
-        """
-        if isinstance(self, kind):
+        """Return the cell with the methods of such a port, unless others replace one already."""
+        replaced = {name for base in type(self).__mro__ for name in _wrong_methods(base)}
+        if replaced & _wrong_methods(kind):
             return self
         return _derived(kind, type(self))(**{f.name: getattr(self, f.name) for f in fields(self)})
 

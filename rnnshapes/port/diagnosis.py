@@ -351,7 +351,7 @@ class _Search:
         remember more.
         """
         every = self._looks(candidates, margin=margin)
-        looks = heapq.nsmallest(_COMPARED, every, key=lambda one: one[0])
+        looks = heapq.nsmallest(_COMPARED, every, key=_distance)
         self.nearest_of_lists += [hypothesis for _, hypothesis in looks[:_NEAREST]]
         return looks
 
@@ -446,7 +446,7 @@ class _Search:
         nearer = [one for one in singles if one[0] < farthest]
         count = _number_count(self.base)
         in_head = self.extent.in_head or None
-        for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=lambda one: one[0]):
+        for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=_distance):
             # Mistakes that are not of cells are built from the x and the steps of the user.
             others = hypothesis.xs is not self.base.xs or hypothesis.unwindowed
             for rare in (False, True):
@@ -509,7 +509,7 @@ class _Search:
         Those that agree by chance too easily are left out. ``fitted_numbers`` counts what each
         hypothesis fits, and ``more_tried`` hypotheses that are not screened.
         """
-        near = sorted((one for one in screened if one[0] <= _NEAR), key=lambda one: one[0])
+        near = sorted((one for one in screened if one[0] <= _NEAR), key=_distance)
         for dtype in dtypes:
             explanations: list[Explanation] = []
             farthest = np.inf
@@ -517,7 +517,7 @@ class _Search:
                 comparisons = self._agreeing(hypothesis, dtype) if distance <= farthest else None
                 if comparisons is not None:
                     explanations.append(self._explanation(hypothesis, dtype, comparisons))
-                    farthest = min(farthest, _AS_NEAR * max(distance, _LEAST_DISTANCE))
+                    farthest = min(farthest, _AS_NEAR * _distance((distance, hypothesis)))
             evident = [
                 one
                 for one in explanations
@@ -613,6 +613,11 @@ class _Search:
             )
         arithmetic = Mistake(f"numeric.{dtype}", text)
         return Explanation(hypothesis.mistakes, dtype, comparisons, arithmetic, mixed)
+
+
+def _distance(screened: Screened) -> float:
+    """Return the distance by which hypotheses are sorted: below the least, rounding decides."""
+    return max(screened[0], _LEAST_DISTANCE)
 
 
 def _number_count(hypothesis: Hypothesis) -> int:

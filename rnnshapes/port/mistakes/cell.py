@@ -164,7 +164,7 @@ def biases(hypothesis: Hypothesis) -> Variations:
     for id_, how, factor in (("bias.omitted", "left out", 0), ("bias.twice", "added twice", 2)):
         mistake = Mistake(id_, f"the bias of the recurrent layer is {how}")
         yield from changed_cells(hypothesis, mistake, array_change(partial(mul, factor), "bh"))
-    yield from variants(hypothesis, "bias")
+    yield from _variants(hypothesis, "bias")
 
 
 def bias_blocks(hypothesis: Hypothesis) -> Variations:
@@ -206,7 +206,22 @@ def _first_of_each(bias: Array, gates: int) -> Array:
     return np.concatenate([_first_of_all(b, 1) for b in np.split(bias, gates, -1)], axis=-1)
 
 
-def variants(hypothesis: Hypothesis, family: str) -> Variations:
+def bias_rows(hypothesis: Hypothesis) -> Variations:
+    """Make a mistake about the two rows of a bias."""
+    return _variants(hypothesis, "rows")
+
+
+def options(hypothesis: Hypothesis) -> Variations:
+    """Compute a cell with an option that Keras has, or an activation less."""
+    return _variants(hypothesis, "cell")
+
+
+def equations(hypothesis: Hypothesis) -> Variations:
+    """Compute a wrong equation."""
+    return _variants(hypothesis, "equation")
+
+
+def _variants(hypothesis: Hypothesis, family: str) -> Variations:
     """Yield the mistakes of one family that the cells themselves list."""
     for kind in cells_of(hypothesis):
         for variant in kind.variants:

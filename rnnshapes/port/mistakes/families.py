@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,13 +77,16 @@ def hypotheses(
         scopes = _scopes(base) if rare and family.changes else []
         is_listed = rare == family.rare  # as mistakes that all cells make alike
         seen: set[tuple[str, frozenset[str]]] = set()
+        again = family.name in base.families and not family.repeatable
+        taken = base.touched if again else frozenset()
         for scope in (None, *scopes) if is_listed or scopes else ():
             for mistake, changed in family.variations(replace(base, scope=scope)):
                 located = mistake
                 if family.changes:
-                    if (mistake.text, changed.touched) in seen:
+                    key = (mistake.text, changed.touched)
+                    if key in seen or not changed.touched.isdisjoint(taken):
                         continue
-                    seen.add((mistake.text, changed.touched))
+                    seen.add(key)
                     located = _located(mistake, changed)
                 is_new = not any(located.text == one.text for one in base.mistakes)
                 if is_new and (scope is not None or is_listed):
@@ -140,6 +142,7 @@ class Family(NamedTuple):
         rare: Whether they are not tried together with every other mistake.
         in_head: Whether they leave all values before the head as they are.
         many: Whether there is one for each unit or number of an array. They are then tried alone.
+        repeatable: Whether one cell can make two of them, of which neither undoes the other.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Family(NamedTuple):
     rare: bool = False
     in_head: bool = False
     many: bool = False
+    repeatable: bool = False
 
 
 #: What mistakes are about, in the order in which a port makes them, and in which they are tried.
@@ -160,23 +164,23 @@ _FAMILIES: tuple[Family, ...] = (
     Family("interleaved", layout.interleaved, "arrays", rare=True),
     Family("axes of kernels", layout.other_axes, "arrays", rare=True),
     Family("gates", gates.gate_orders, "arrays"),
-    Family("gates of arrays", gates.gate_orders_of_arrays, "arrays", rare=True),
-    Family("misread parts", indices.misread_parts, "arrays", rare=True),
+    Family("gates of arrays", gates.gate_orders_of_arrays, "arrays", rare=True, repeatable=True),
+    Family("misread parts", indices.misread_parts, "arrays", rare=True, repeatable=True),
     Family("units", indices.misread_units, "arrays", rare=True, many=True),
     Family("short buffers", indices.short_buffers, "arrays", rare=True, many=True),
     Family("sums", cell.sums, "arrays", rare=True),
     # Before "cell", which may turn a bias of two rows into one row.
     Family("bias", cell.biases, "arrays"),
     Family("blocks of the bias", cell.bias_blocks, "arrays", rare=True),
-    Family("rows", partial(cell.variants, family="rows"), "arrays", rare=True),
-    Family("cell", partial(cell.variants, family="cell"), "cells"),
-    Family("equation", partial(cell.variants, family="equation"), "cells", rare=True),
+    Family("rows", cell.bias_rows, "arrays", rare=True),
+    Family("cell", cell.options, "cells"),
+    Family("equation", cell.equations, "cells", rare=True, repeatable=True),
     Family("activation", cell.activations, "cells"),
     Family("recurrent_activation", cell.gate_activations, "cells"),
-    Family("single activations", cell.single_activations, "cells", rare=True),
-    Family("wrong functions", cell.wrong_functions, "cells", rare=True),
+    Family("single activations", cell.single_activations, "cells", rare=True, repeatable=True),
+    Family("wrong functions", cell.wrong_functions, "cells", rare=True, repeatable=True),
     Family("approximation", approximations.approximated_activations, rare=True),
-    Family("states", state.other_states, "cells", rare=True),
+    Family("states", state.other_states, "cells", rare=True, repeatable=True),
     Family("clipping", clipping.clipped, "cells", rare=True),
     Family("overwritten states", state.overwritten_states, "cells", rare=True),
     Family("rounded states", rounding.rounded_states, rare=True),

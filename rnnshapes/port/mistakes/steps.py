@@ -18,6 +18,7 @@ from rnnshapes.port.quantities import OUTPUT, ReportedQuantity
 
 _REVERSED = "time is reversed: the port starts at the last step of x"
 _FORWARDS = "go_backwards is ignored: the port starts at t = 0, not at the last step of x"
+_LAST_OMITTED = "the last step is left out"
 #: Lengths of blocks, windows and padded sequences.
 _LENGTHS = (
     *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 96),
@@ -136,9 +137,13 @@ def other_lengths(hypothesis: Hypothesis) -> Variations:
     alone = all(len(q.steps) == 1 for q in hypothesis.quantities)
     if x is None or not alone or hypothesis.is_constant_over_samples:
         return
-    for id_, text, other in _other_lengths(x):
+    without_time = all(q.network_steps is None for q in hypothesis.quantities)
+    lengths = list(_other_lengths(x))
+    if without_time:  # of others, it is the step before
+        lengths.insert(0, ("time.last_omitted", _LAST_OMITTED, x[:, :-1]))
+    for id_, text, other in lengths:
         more = other.shape[1] - x.shape[1]
-        changed = _with_last_step(hypothesis, partial(np.add, more))
+        changed = hypothesis if without_time else _with_last_step(hypothesis, partial(np.add, more))
         if changed is not None and other.shape[1]:
             mistake = Mistake(id_, text, Where(array="x"))
             yield mistake, replace(changed, xs=(np.ascontiguousarray(other),))
@@ -284,7 +289,7 @@ def _wrong_last_step(hypothesis: Hypothesis) -> Variations:
     second_last = _with_last_step(hypothesis, lambda step: step - 1)
     first = _with_last_step(hypothesis, lambda step: step * 0)
     if second_last is not None and first is not None:
-        yield Mistake("time.last_omitted", "the last step is left out"), second_last
+        yield Mistake("time.last_omitted", _LAST_OMITTED), second_last
         yield Mistake("time.first_only", "the output is that of the first step"), first
 
 
