@@ -12,7 +12,6 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.screening import (
-    max_abs_difference,
     measured_reach,
     memory_length,
     relative_distance,
@@ -170,9 +169,6 @@ def test_distances_are_shares_of_the_ports_numbers() -> None:
     size = np.sqrt((y_hat.values**2).mean())
     assert relative_distance(replace(base, quantities=(zeros,))) == pytest.approx(size, rel=1e-5)
     assert relative_distance(replace(base, quantities=())) == np.inf
-    assert max_abs_difference(replace(base, quantities=(h, off))) == pytest.approx(
-        np.abs(errors).max(), rel=1e-5
-    )
 
 
 def test_each_sample_of_a_window_keeps_its_start() -> None:

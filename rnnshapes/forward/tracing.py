@@ -312,7 +312,7 @@ def require_memory(
     numbers = network.parameters * (4 if with_keras else 2) + more_numbers
     numbers += n * _result_numbers(network)
     for node in network.recurrent:
-        steps = network.step_count(network.shapes_at(node.sources[0]))
+        steps = network.steps_of(node)
         t = max(t, steps)
         for _, direction in node.scans:
             cell = direction.cell

@@ -68,7 +68,7 @@ def _samples(network: Network) -> int:
     """Return how many samples give each unit enough equations."""
     needed = [2]
     for node in network.recurrent:
-        steps = network.step_count(network.shapes_at(node.sources[0]))
+        steps = network.steps_of(node)
         needed += [
             -(-_EQUATIONS * _weights(network, direction) // steps) for _, direction in node.scans
         ]

@@ -312,8 +312,12 @@ class Network:
     @property
     def scan_steps(self) -> int:
         """Number of steps of all recurrences for all samples; N where there is no recurrence."""
-        sources = [node.sources[0] for node in self.recurrent for _ in node.scans]
-        return self.size("N") * max(1, sum(self.step_count(self.shapes_at(tap)) for tap in sources))
+        counts = [self.steps_of(node) for node in self.recurrent for _ in node.scans]
+        return self.size("N") * max(1, sum(counts))
+
+    def steps_of(self, node: Node) -> int:
+        """Return the number of time steps that a recurrent layer processes."""
+        return self.step_count(self.shapes_at(node.sources[0]))
 
     def step_count(self, shapes: NodeShapes) -> int:
         """Return the number of time steps of an output; 1 where it has no time axis."""

@@ -448,10 +448,13 @@ class _Search:
         in_head = self.extent.in_head or None
         for _, hypothesis in heapq.nsmallest(_COMBINED, nearer, key=_distance):
             # Mistakes that are not of cells are built from the x and the steps of the user.
-            others = hypothesis.xs is not self.base.xs or hypothesis.unwindowed
+            changes_steps = hypothesis.xs is not self.base.xs or hypothesis.unwindowed
             for rare in (False, True):
                 several = hypotheses(
-                    hypothesis, rare=rare, in_head=in_head, second=True, of_cells=others
+                    hypothesis,
+                    rare=rare,
+                    in_head=in_head,
+                    beside="cells" if changes_steps else "all",
                 )
                 yield from (one for one in several if _number_count(one) >= count)
 

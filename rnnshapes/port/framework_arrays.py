@@ -58,7 +58,7 @@ def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None
     output, if it is given: it decides where N = T.
     """
     node = network.recurrent[-1]
-    n, t = network.size("N"), network.step_count(network.shapes_at(node.sources[0]))
+    n, t = network.size("N"), network.steps_of(node)
     width = sum(network.widths[scan].get("h", 0) for scan, _ in node.scans)
     shapes: dict[str, tuple[int, ...]] = {"N, T": (n, t, width), "T, N": (t, n, width)}
     if n == 1:
@@ -118,7 +118,7 @@ def _of_node(
     network: Network, node: Node, key: str, name: str, array: PortArray
 ) -> Iterator[PortArray]:
     """Yield the states of each direction of a layer, if the array has the shape of them all."""
-    n, t = network.size("N"), network.step_count(network.shapes_at(node.sources[0]))
+    n, t = network.size("N"), network.steps_of(node)
     dirs, shape = len(node.scans), array.values.shape
     widths = {network.widths[scan].get(key) for scan, _ in node.scans}
     m = widths.pop()

@@ -38,7 +38,6 @@ from rnnshapes.port.quantities import (
     name_arrays,
     unknown_names,
 )
-from rnnshapes.port.screening import max_abs_difference
 from rnnshapes.port.sections import compare_sections, sections
 from rnnshapes.result import Result
 
@@ -306,7 +305,7 @@ def _diagnosis(
     axes_swapped = SWAPPED_OUTPUT in hypothesis.mistakes
     all_zero = not any(quantity.values.any() for quantity in hypothesis.quantities)
     if all_zero and not axes_swapped:  # nothing was computed, and no mistake explains that
-        return Diagnosis(max_abs=max_abs_difference(hypothesis))
+        return Diagnosis(max_abs=max(error.max_abs for error in summarize_errors(hypothesis)))
     mixed = stated is None and dtype == "float64"
     diagnosis = diagnose(hypothesis, dtype, mixed=mixed, extent=extent)
     if diagnosis.explanations or axes_swapped:

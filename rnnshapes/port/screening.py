@@ -325,11 +325,6 @@ def _ends(x: Array, steps: int) -> Array:
     return np.concatenate([x[:, :steps], x[:, -steps:]], axis=1)
 
 
-def max_abs_difference(hypothesis: Hypothesis) -> float:
-    """Return the largest difference between a port and a hypothesis, over the whole run."""
-    return float(max(map(np.max, run_differences(hypothesis, compute_outputs(hypothesis)))))
-
-
 def run_differences(hypothesis: Hypothesis, ours: ModelOutputs) -> list[Array]:
     """Return |reported - expected| of each quantity, (N, L, units), over the whole run ``ours``."""
     with np.errstate(invalid="ignore", over="ignore"):

@@ -285,7 +285,7 @@ def _separated(
 def _last_of(hypothesis: Hypothesis, node: Node, direction: Direction) -> Array:
     """Return the step at which a direction ends, (1,)."""
     network = hypothesis.network
-    last = network.step_count(network.shapes_at(node.sources[0])) - 1
+    last = network.steps_of(node) - 1
     return np.array([0 if direction.reverse else last])
 
 

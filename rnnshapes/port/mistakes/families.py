@@ -48,8 +48,7 @@ def hypotheses(
     after: str | None = None,
     rare: bool = False,
     in_head: bool | None = None,
-    second: bool = False,
-    of_cells: bool = False,
+    beside: Literal["all", "cells", ""] = "",
 ) -> Iterator[Hypothesis]:
     """Yield the hypothesis with one more mistake, of each family of which it has none yet.
 
@@ -62,17 +61,17 @@ def hypotheses(
             direction make, and no others.
         in_head: True for mistakes that leave all values before the head as they are, false for
             all others; None for both.
-        second: Whether they stand beside any other mistake. Those of which there are many are left
-            out then, and a family of mistakes of cells may have another one.
-        of_cells: Whether to leave out all but mistakes of cells.
+        beside: Whether the mistakes stand beside one that is made already: ``all`` of them, or
+            those of ``cells``. Those of which there are many are left out then, and a family of
+            mistakes of cells may have another one.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:
-        if family.name in base.families and not (second and family.changes):
+        if family.name in base.families and not (beside and family.changes):
             continue
-        if in_head not in (None, family.in_head) or (second and family.many):
+        if in_head not in (None, family.in_head) or (beside and family.many):
             continue
-        if of_cells and not family.changes:
+        if beside == "cells" and not family.changes:
             continue
         scopes = _scopes(base) if rare and family.changes else []
         is_listed = rare == family.rare  # as mistakes that all cells make alike

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.network.graph import Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.rearrangements import SameShape
@@ -46,21 +45,16 @@ def states_set_to_0(hypothesis: Hypothesis) -> Variations:
     elif all(len(q.steps) == 1 for q in hypothesis.quantities) and network.runs_in_blocks:
         return  # the last step alone has other mistakes with the same numbers
     for length in lengths:
-        counts = (_step_count(hypothesis, node) for node in network.recurrent)
+        counts = (network.steps_of(node) for node in network.recurrent)
         if 1 < length < max(counts, default=0):
             changed = hypothesis
             for position, node in enumerate(network.nodes):
                 if node.layer.directions:
-                    count = _step_count(hypothesis, node)
+                    count = network.steps_of(node)
                     restarted = partial(_restarted, every=length, count=count)
                     changed = with_directions(changed, position, restarted)
             text = f"the states are set to 0 after every {length} steps, as at a new sample"
             yield Mistake("state.zeroed_in_blocks", text), changed
-
-
-def _step_count(hypothesis: Hypothesis, node: Node) -> int:
-    network = hypothesis.network
-    return network.step_count(network.shapes_at(node.sources[0]))
 
 
 def _restarted(direction: Direction, every: int, count: int) -> Direction:
@@ -76,7 +70,10 @@ def _with_restarts(direction: Direction, steps: Iterable[int], count: int) -> Di
 
 
 def unprocessed_ends(hypothesis: Hypothesis) -> Variations:
-    """Leave out the first or the last step: its h is 0, and the next one starts from 0."""
+    """Leave out the first or the last step, whose h is 0; after the first, states start from 0.
+
+    Where a layer passes on its last state alone, that is the state of the step before.
+    """
     network = hypothesis.network
     alone = all(len(q.steps) == 1 for q in hypothesis.quantities)
     if hypothesis.sequences is None or network.batch or (alone and network.runs_in_blocks):
@@ -85,7 +82,7 @@ def unprocessed_ends(hypothesis: Hypothesis) -> Variations:
         changed, steps = hypothesis, {}
         for position, node in enumerate(network.nodes):
             for number, (name, direction) in enumerate(node.scans):
-                count = _step_count(hypothesis, node)
+                count = network.steps_of(node)
                 if direction.name in names and count > 2:
                     step = (count - 1) * (direction.reverse == (which == "first"))
                     changed = _recurrence_without(changed, position, number, which, step)
@@ -111,8 +108,9 @@ def _recurrence_without(
     hypothesis: Hypothesis, position: int, number: int, which: str, step: int
 ) -> Hypothesis:
     """Return the hypothesis in which one recurrence of a layer leaves out a step at its end."""
-    count = _step_count(hypothesis, hypothesis.network.nodes[position])
-    layer: Any = hypothesis.network.nodes[position].layer
+    node = hypothesis.network.nodes[position]
+    layer: Any = node.layer
+    count = hypothesis.network.steps_of(node)
     name = layer.directions[number].name
     if which == "first":
         restarted = partial(_with_restarts, steps=[1], count=count)
