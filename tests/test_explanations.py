@@ -11,8 +11,8 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.port.compare import Comparison, compare_with
-from rnnshapes.port.diagnosis import Diagnosis, Explanation, in_layer, joined
 from rnnshapes.port.error_summary import summarize_error
+from rnnshapes.port.explanation import Diagnosis, Explanation, in_layer, joined
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.inexact_verdict import is_inexact, largest_share
 from rnnshapes.port.sections import compare_sections, sections

@@ -11,7 +11,8 @@ import pytest
 
 import rnnshapes
 from rnnshapes.port import diagnosis
-from rnnshapes.port.diagnosis import Diagnosis, diagnose
+from rnnshapes.port.diagnosis import diagnose
+from rnnshapes.port.explanation import Diagnosis
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.location import Extent
 from tests.helpers.handmade import Port, weights_of

@@ -21,8 +21,8 @@ from rnnshapes.forward.non_finite import NonFinite
 from rnnshapes.network.file_summary import FileSummaries, FileSummary
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.structure import Engine, Fact, FileCheck
-from rnnshapes.port.diagnosis import Diagnosis, Explanation
 from rnnshapes.port.error_summary import ErrorSummary
+from rnnshapes.port.explanation import Diagnosis, Explanation
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.location import Location
 from rnnshapes.port.recovery.equations import TooFewSteps

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import Comparison, compare_quantities, compute_outputs, is_stepwise
+from rnnshapes.port.evidence import explained_bits, least_bits
+from rnnshapes.port.explanation import FORMATS, Diagnosis, Explanation, Pairs, is_needless
 from rnnshapes.port.fits.fitted_numbers import MOST_ALIKE, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.port.location import Extent
 from rnnshapes.port.mistakes.families import hypotheses
-from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
+from rnnshapes.port.quantities import are_numbers_of
 from rnnshapes.port.recovery.equations import TooFewSteps
 from rnnshapes.port.recovery.recovered_heads import explained_by_head
 from rnnshapes.port.recovery.recovered_mistakes import explained_by_weights
@@ -66,12 +66,6 @@ _MUCH_NEARER = 10.0
 #: Otherwise a wrong equation is named if it leaves at most the first share of the root mean square
 #: of a quantity, and at most the second of any, where there are so many numbers.
 _MOST_OF_IT, _NOT_FARTHER, _LEAST_NUMBERS = 1 / 3, 1.1, 12
-#: An explanation agrees by chance in one of 100 ports at most: so many bits.
-_LEAST_BITS = float(np.log2(100))
-#: A bound that is smaller by this factor is evidence itself.
-_MUCH_SMALLER = 0.25
-#: Dtypes, the finest first.
-_FORMATS = tuple(sorted(PRECISIONS, key=lambda name: PRECISIONS[name].unit_roundoff))
 #: The dtype in which a port may compute some of its float64 numbers.
 MIXED = "float32"
 #: The coarsest dtype. Finer ones have its numbers, too.
@@ -79,122 +73,6 @@ _COARSEST = "bfloat16"
 #: A mistake is tried before a coarser dtype alone if it makes the port so much nearer: the bounds
 #: of such a dtype are so wide that much would agree without it.
 _CLEARLY_NEARER = 0.3
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Known mistakes, and the dtype of the arithmetic, with which all of a port agrees.
-
-    ``arithmetic`` is one more mistake where ``dtype`` is not the stated dtype of the port.
-    ``mixed`` says that the port's numbers are not numbers of ``dtype``, so that only a part of
-    the port can compute in it.
-    """
-
-    mistakes: tuple[Mistake, ...]
-    dtype: str
-    comparisons: tuple[Comparison, ...]
-    arithmetic: Mistake | None = None
-    mixed: bool = False
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The id of every mistake, with that of the arithmetic."""
-        return tuple(mistake.id for mistake in self.all_mistakes)
-
-    @property
-    def id(self) -> str:
-        """The ids of every mistake in one text: ``bias.omitted + time.reversed``."""
-        return " + ".join(self.ids)
-
-    @property
-    def text(self) -> str:
-        """The mistakes in one sentence, without a full stop."""
-        return "; ".join(mistake.text for mistake in self.all_mistakes)
-
-    @property
-    def ratio(self) -> float:
-        """The largest ratio of all quantities."""
-        return max(comparison.ratio for comparison in self.comparisons)
-
-    @property
-    def compared(self) -> int:
-        """How many numbers were compared."""
-        return sum(comparison.compared for comparison in self.comparisons)
-
-    @property
-    def all_mistakes(self) -> tuple[Mistake, ...]:
-        """The mistakes, and that of the arithmetic if it is one."""
-        return (*self.mistakes, *([] if self.arithmetic is None else [self.arithmetic]))
-
-    @property
-    def by_layer(self) -> tuple[tuple[Mistake, ...], ...]:
-        """The mistakes of each layer together, and those of no layer."""
-        groups: dict[str | None, list[Mistake]] = {}
-        for mistake in self.all_mistakes:
-            groups.setdefault(mistake.where.layer, []).append(mistake)
-        return tuple(map(tuple, groups.values()))
-
-
-def in_layer(explanation: Explanation, network: Network) -> Explanation:
-    """Return the explanation of a part of a network, with the layer whose mistakes these are."""
-    names = {node.name for node in network.recurrent}
-    if len(names) != 1:
-        return explanation
-    (name,) = names
-
-    def located(mistake: Mistake) -> Mistake:
-        if mistake.where.layer not in (None, name):
-            return mistake
-        text = mistake.text if name in mistake.text else f"{mistake.text}, in {name}"
-        return mistake._replace(where=mistake.where._replace(layer=name), text=text)
-
-    return replace(explanation, mistakes=tuple(map(located, explanation.mistakes)))
-
-
-def joined(explanations: Sequence[Explanation], agreeing: Iterable[Comparison] = ()) -> Explanation:
-    """Return explanations of several parts as one, with what agrees in the other parts."""
-    dtype = max((one.dtype for one in explanations), key=_FORMATS.index)
-    other = [one for one in explanations if one.dtype == dtype and one.arithmetic is not None]
-    return Explanation(
-        tuple(mistake for one in explanations for mistake in one.mistakes),
-        dtype,
-        (*(check for one in explanations for check in one.comparisons), *agreeing),
-        other[0].arithmetic if other else None,
-        any(one.mixed for one in explanations),
-    )
-
-
-#: Of which mistakes every two are tried.
-Pairs = Literal["all", "head", ""]
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What explains a port that does not agree.
-
-    ``explanations`` is empty where no known mistake explains it. ``tried`` counts the hypotheses
-    of the first look. ``nearest`` are then the mistakes of the nearest hypothesis, if it is much
-    nearer than the network itself, and ``max_abs`` is the largest difference that is left.
-    ``pairs`` says of which mistakes every two were tried: ``all``, ``head`` (those after the last
-    recurrence) or none. ``cut_off`` is true if more could be tried, but would have taken too long.
-    ``complete`` is false if something that may explain it was not tried, and ``weights_tried`` if
-    not every single weight was: they are too many, or before the head. ``too_few_steps`` says how
-    many steps would tell the weights that the port must have, if they are too few.
-    ``too_few_numbers`` says that some mistakes explain the port, but as well by chance.
-    ``appearance`` is what an unexplained difference looks like, which is not proven.
-    """
-
-    explanations: tuple[Explanation, ...] = ()
-    tried: int = 0
-    nearest: tuple[Mistake, ...] = ()
-    max_abs: float = 0.0
-    complete: bool = True
-    cut_off: bool = False
-    pairs: Pairs = "all"
-    weights_tried: bool = True
-    too_few_steps: TooFewSteps | None = None
-    too_few_numbers: bool = False
-    appearance: tuple[Mistake, ...] = ()
 
 
 def diagnose(
@@ -338,7 +216,7 @@ class _Search:
         rounded = any(mistake.id == "numeric.rounded" for mistake in self.base.mistakes)
         coarser = [
             name
-            for name in _FORMATS[_FORMATS.index(self.dtype) + 1 :]
+            for name in FORMATS[FORMATS.index(self.dtype) + 1 :]
             if (self.mixed and name == MIXED)
             or (not rounded and are_numbers_of(name, self.base.quantities))
         ]
@@ -487,7 +365,7 @@ class _Search:
         most, _, nearest = min(measured, key=lambda one: one[0] * 2 ** len(one[2].mistakes))
         if _MUCH_NEARER * most <= unchanged:
             bits = self.extent.differing * np.log2(unchanged / max(most, 1e-300))
-            return (most, nearest) if bits >= _least_bits(self.tried) else (unchanged, base)
+            return (most, nearest) if bits >= least_bits(self.tried) else (unchanged, base)
         wrong = []
         for most, sizes, hypothesis in measured:
             shares = sizes / np.maximum(rms, np.finfo(float).tiny)
@@ -528,15 +406,13 @@ class _Search:
             ]
             self.too_few_numbers |= len(evident) < len(explanations)
             if evident:
-                return [one for one in evident if not _is_needless(evident, one)]
+                return [one for one in evident if not is_needless(evident, one)]
         return []
 
     def _is_evident(self, explanation: Explanation, fitted_numbers: int, tried: int) -> bool:
         """Return whether an explanation is unlikely to agree by chance.
 
-        A hypothesis that changes a number by about the difference agrees with it by chance in
-        one of ratio cases, but for numbers that hold few bits themselves. The network itself, in
-        a coarser dtype, is not one of many.
+        The network itself, in a coarser dtype, is not one of many.
         """
         if explanation.mistakes == self.base.mistakes:
             return True
@@ -544,22 +420,10 @@ class _Search:
         if dtype not in self.unchanged:
             self.unchanged[dtype] = compare_quantities(self.base, dtype)
         unchanged = self.unchanged[dtype]
-        bits = 0.0
-        for quantity, before, after in zip(
-            self.base.quantities, unchanged, explanation.comparisons, strict=True
-        ):
-            of_quantity = before.bits
-            if _leaves_out_all_that_differs(before, after):
-                of_quantity = 0.0
-            elif after.bound > 0 and before.bound > 0:
-                # By chance, few numbers would agree within a much smaller bound.
-                is_smaller = after.bound < _MUCH_SMALLER * before.bound
-                numbers = after.compared if is_smaller else before.differing
-                of_quantity -= numbers * np.log2(after.bound / before.bound)
-            bits += _held_bits(quantity.values, of_quantity)
+        bits = explained_bits(self.base.quantities, unchanged, explanation.comparisons)
         differing = sum(check.differing for check in unchanged)
         free = 1 - fitted_numbers / max(differing, fitted_numbers, 1)
-        return bool(free * bits >= _least_bits(tried))
+        return bool(free * bits >= least_bits(tried))
 
     def _agreeing(self, hypothesis: Hypothesis, dtype: str) -> tuple[Comparison, ...] | None:
         """Return the comparisons if every quantity agrees, and ``None`` otherwise."""
@@ -626,57 +490,6 @@ def _distance(screened: Screened) -> float:
 def _number_count(hypothesis: Hypothesis) -> int:
     """Return how many numbers of the port are compared."""
     return sum(quantity.values.size for quantity in hypothesis.quantities)
-
-
-def _held_bits(values: Array, bits: float) -> float:
-    """Return how many of so many bits an array (N, L, units) holds: equal numbers count once."""
-    if has_only_zeros_and_ones(values):
-        return min(bits, _entropy(values))
-    return bits * np.unique(values).size / max(values.size, 1)
-
-
-def _entropy(values: Array) -> float:
-    """Return how many bits the rows of an array (N, L, units) hold, by how often each occurs."""
-    rows = values.reshape(-1, values.shape[-1])
-    shares = np.unique(rows, axis=0, return_counts=True)[1] / len(rows)
-    return float(-len(rows) * (shares * np.log2(shares)).sum())
-
-
-def _leaves_out_all_that_differs(before: Comparison, after: Comparison) -> bool:
-    """Return whether fewer steps are compared, such as after a shift, and none that differs."""
-    samples, steps, _ = before.pattern.shape
-    is_shorter = after.pattern.shape[0] == samples and after.pattern.shape[1] < steps
-    if not is_shorter or after.steps is None or not before.pattern.steps:
-        return False
-    return not set(before.pattern.steps) & set(after.steps.tolist())
-
-
-def _least_bits(tried: int) -> float:
-    """Return how many bits the best of so many hypotheses must explain not to fit by chance."""
-    return float(np.log2(max(tried, 1))) + _LEAST_BITS
-
-
-def _is_needless(explanations: Iterable[Explanation], one: Explanation) -> bool:
-    """Return whether another explanation needs only some of the mistakes of this one.
-
-    A mistake more may change nothing that is compared. Of explanations with the same ids and the
-    same numbers, one is enough, and so it is of pairs of mistakes with the same numbers.
-    """
-    earlier = list(itertools.takewhile(lambda other: other is not one, explanations))
-    same = any(
-        _same_numbers(other, one) and (other.ids == one.ids or len(one.mistakes) > 1)
-        for other in earlier
-    )
-    return same or any(set(other.mistakes) < set(one.mistakes) for other in explanations)
-
-
-def _same_numbers(one: Explanation, other: Explanation) -> bool:
-    """Return whether two explanations expect the same numbers, but for rounding."""
-    pairs = zip(one.comparisons, other.comparisons, strict=True)
-    return all(
-        a.compared == b.compared and np.isclose(a.max_abs, b.max_abs, rtol=1e-6, atol=1e-12)
-        for a, b in pairs
-    )
 
 
 def _reports_last_step_only(hypothesis: Hypothesis) -> bool:

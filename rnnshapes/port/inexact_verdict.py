@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from rnnshapes.errors import InputError
 from rnnshapes.port.compare import Comparison
-from rnnshapes.port.diagnosis import Diagnosis
+from rnnshapes.port.explanation import Diagnosis
 
 #: The largest error of an inexact port, as a share of the range of its unit and sample: where such
 #: a mistake explains it, where it looks like one, and where nothing does.

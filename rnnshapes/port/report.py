@@ -16,8 +16,9 @@ from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.appearance import appearance
 from rnnshapes.port.arrays import Port
 from rnnshapes.port.compare import Comparison, compare_quantities
-from rnnshapes.port.diagnosis import Diagnosis, Explanation, diagnose, in_layer, joined
+from rnnshapes.port.diagnosis import diagnose
 from rnnshapes.port.error_summary import summarize_errors
+from rnnshapes.port.explanation import Diagnosis, Explanation, in_layer, joined
 from rnnshapes.port.first_step import other_start
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
 from rnnshapes.port.golden_arrays import check_golden_arrays

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnshapes.port.compare import Comparison
-from rnnshapes.port.diagnosis import Diagnosis, Explanation
 from rnnshapes.port.error_summary import ErrorSummary
+from rnnshapes.port.explanation import Diagnosis, Explanation
 from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.port.report import PortVerification

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.compare import Comparison
-from rnnshapes.port.diagnosis import Explanation
+from rnnshapes.port.explanation import Explanation
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.port.report import PortVerification
 from rnnshapes.render.number_text import count_text, magnitude_text
