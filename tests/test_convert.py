@@ -11,8 +11,10 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, UnsupportedError
+from rnnshapes import CannotRunError, InputError, UnsupportedError
+from rnnshapes.load import array_files
 from rnnshapes.load.array_files import read_c_header
+from rnnshapes.port.weight_files import pytorch
 from tests.helpers import foreign
 from tests.helpers.files import saved as save
 from tests.helpers.models import randomized, sequential
@@ -140,6 +142,46 @@ def test_nan_and_no_weights_are_named(ending: str, tmp_path: Path) -> None:
         rnnshapes.convert(model, tmp_path / f"w{ending}")
     with pytest.raises(InputError, match="no weights"):
         rnnshapes.convert(sequential(la.Dropout(0.3), shape=(4, 3)), tmp_path / f"w{ending}")
+
+
+def changed_bias(arrays: dict[str, np.ndarray]) -> None:
+    arrays["head.bias"] = arrays["head.bias"] * 2
+
+
+def added_array(arrays: dict[str, np.ndarray]) -> None:
+    arrays["own.scale"] = np.ones(3, "f4")
+
+
+@pytest.mark.parametrize("change", [changed_bias, added_array])
+def test_wrong_state_dict_is_not_put_in_place(change: Any, tmp_path: Path, monkeypatch) -> None:
+    right = pytorch.to_pytorch
+
+    def wrong(*arguments: Any) -> Any:
+        arrays = right(*arguments)
+        change(arrays)
+        return arrays
+
+    monkeypatch.setattr(pytorch, "to_pytorch", wrong)
+    model = sequential(RECURRENT["gru"](), la.Dense(2, name="head"), shape=(4, 3))
+    with pytest.raises(CannotRunError):
+        rnnshapes.convert(randomized(model), tmp_path / "w.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", ["a number", "a dtype", "a name"])
+def test_wrong_header_is_not_put_in_place(wrong: str, tmp_path: Path, monkeypatch) -> None:
+    def read(path: Path) -> list[Any]:
+        (name, dtype, numbers), *others = read_c_header(path)
+        if wrong == "a number":
+            numbers = numbers[::-1]
+        dtype = "float64" if wrong == "a dtype" else dtype
+        return [(name + "_" * (wrong == "a name"), dtype, numbers), *others]
+
+    monkeypatch.setattr(array_files, "read_c_header", read)
+    model = randomized(sequential(RECURRENT["gru"](), shape=(4, 3)))
+    with pytest.raises(CannotRunError):
+        rnnshapes.convert(model, tmp_path / "w.h")
+    assert not list(tmp_path.iterdir())
 
 
 def test_links_and_permissions_are_kept(tmp_path: Path) -> None:

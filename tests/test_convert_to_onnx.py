@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import CannotRunError, UnsupportedError
 from rnnshapes.load.foreign import onnx_writer
-from rnnshapes.ops.onnx_ops import OnnxGraph
+from rnnshapes.ops import elementwise, rearrangements
+from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxValue
+from rnnshapes.ops.visibility import Visibility
 from rnnshapes.port.weight_files import onnx as onnx_weights
+from tests.helpers.layer_operations import OPERATIONS, SIZES, D, K, N, T, arrays_of
 from tests.helpers.models import functional, randomized, sequential
 
 
@@ -81,6 +86,8 @@ def test_layers_are_found_in_the_file(tmp_path: Path) -> None:
     result = rnnshapes.convert(model, tmp_path / "m.onnx")
     assert [check.name for check in result.checks][:2] == ["rnn/kernel", "rnn/recurrent_kernel"]
     assert sum(check.compared for check in result.checks) == model.count_params()
+    assert all(check.rule for check in result.checks)
+    assert (result.path, result.framework) == (str(tmp_path / "m.onnx"), "ONNX")
     summary = rnnshapes.inspect(tmp_path / "m.onnx")
     assert summary.agrees
     assert rnnshapes.verify(model, against=tmp_path / "m.onnx").passed
@@ -181,7 +188,43 @@ def test_constants_have_short_names() -> None:
     assert len(name) < 50
     assert graph.numbers(range(1200)) == name
     assert graph.numbers(range(1201)) != name
+    assert graph.numbers([0]) != graph.numbers([0], "float64")
     assert graph.numbers([0, 1]) != graph.numbers([[0, 1]]) != graph.numbers([[0, 1]], "float32")
+
+
+#: How many inputs of an operator are indices, and whether its numbers may be integers.
+MOVES = {
+    **dict.fromkeys(("Concat", "Identity", "Split", "Transpose"), (0, True)),
+    **dict.fromkeys(("Gather", "Reshape", "Tile", "Unsqueeze"), (1, True)),
+    "Slice": (4, True),
+    "ReduceSum": (1, False),
+    "Relu": (0, False),
+}
+
+
+@pytest.mark.parametrize("op_type", MOVES)
+def test_only_moved_numbers_may_be_integers(op_type: str) -> None:
+    count, may_be_integers = MOVES[op_type]
+    indices = [f"i{number}" for number in range(count)]
+    graph = OnnxGraph()
+    graph.add(op_type, "x", *indices, outputs=2, result="y", name=op_type)
+    for dtype in ("float32", "int64"):
+        dtypes = {"x": dtype, "y": dtype, "y:1": dtype, **dict.fromkeys(indices, "int64")}
+        if dtype == "float32" or may_be_integers:
+            graph.require_dtypes(dtypes)
+        for wrong in (*indices, "y", "y:1", *([] if may_be_integers else ["x"])):
+            other = {"int64": "float32", "float32": "int64"}[dtypes[wrong]]
+            with pytest.raises(UnsupportedError, match=op_type):
+                graph.require_dtypes({**dtypes, wrong: other})
+
+
+def test_shapes_are_integers() -> None:
+    graph = OnnxGraph()
+    graph.add("Shape", "x", result="sizes")
+    for dtype in ("float32", "int64"):
+        graph.require_dtypes({"x": dtype, "sizes": "int64"})
+        with pytest.raises(UnsupportedError):
+            graph.require_dtypes({"x": dtype, "sizes": "float32"})
 
 
 @pytest.mark.parametrize("op_type", ["Add", "Gather"])
@@ -194,3 +237,108 @@ def test_wrong_dtypes_are_refused(op_type: str) -> None:
         wrong = "int64" if dtype == "float32" else "float32"
         with pytest.raises(UnsupportedError, match=op_type):
             graph.require_dtypes(right | {name: wrong})
+
+
+def many(result: Any) -> tuple[Any, ...]:
+    """One result, or several ones."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+@pytest.mark.parametrize("name", [name for name, each in OPERATIONS.items() if each.in_onnx])
+def test_onnx_runtime_computes_each_operation(name: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    operation, graph = OPERATIONS[name], OnnxGraph()
+    arrays = {graph.unique(f"x{i}"): x for i, x in enumerate(arrays_of(operation))}
+    expected = many(operation.compute(NumpyOps(), *arrays.values()))
+    ops = OnnxOps(graph)
+    tensors = [ops.tensor(x, shape, x) for x, shape in zip(arrays, operation.shapes, strict=True)]
+    results = many(operation.compute(ops, *tensors))
+    for result, array in zip(results, expected, strict=True):
+        assert tuple(dim.value(SIZES) for dim in result.symbol.shape) == array.shape
+    names = [graph.add("Identity", result.name)[0] for result in results]
+    graph.require_dtypes(dict.fromkeys([*arrays, *names], "float32"))
+    stream = io.BytesIO()
+    onnx_writer.write_model(
+        stream,
+        graph,
+        [OnnxValue(x, "float32", array.shape) for x, array in arrays.items()],
+        [OnnxValue(y, "float32", a.shape) for y, a in zip(names, expected, strict=True)],
+    )
+    session = runtime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])
+    for found, array in zip(session.run(None, arrays), expected, strict=True):
+        np.testing.assert_allclose(found, array, rtol=2e-5, atol=1e-6)
+
+
+#: Operations on a sequence and a row of features that ONNX, or its writer, lacks.
+LACKING: dict[str, Callable[[OnnxOps, Any, Any], Any]] = {
+    **{
+        name: lambda ops, x, row, each=each: each.compute(ops, *[x] * len(each.shapes))
+        for name, each in OPERATIONS.items()
+        if not each.in_onnx
+    },
+    "where": lambda ops, x, row: ops.where(np.ones((2, 5), bool), x),
+    "scan": lambda ops, x, row: ops.scan(lambda z, states: states, x, 1, ("h",), reverse=False),
+    "mean of some steps": lambda ops, x, row: ops.mean(x, 1, np.ones((2, 1))),
+    "joined with a row": lambda ops, x, row: ops.concatenate([x, row]),
+    "combined with a row": lambda ops, x, row: ops.aligned([x, row]),
+    "hidden keys": lambda ops, x, row: ops.attention_weights(x, Visibility(keys=np.ones((2, 4)))),
+    "hidden queries": lambda ops, x, row: ops.attention_weights(
+        x, Visibility(queries=np.ones((2, 5)))
+    ),
+    "hidden by a mask": lambda ops, x, row: ops.attention_weights(x, Visibility(), x),
+    "moved": lambda ops, x, row: ops.rearrange(x, rearrangements.SameShape(np.flip)),
+    "choice": lambda ops, x, row: ops.choose(x, x, x),
+    "rounded exponent": lambda ops, x, row: ops.elementwise(x, elementwise.Power(1.5)),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_operation_without_counterpart_is_refused(name: str) -> None:
+    ops = OnnxOps(OnnxGraph())
+    x, row = ops.tensor("x", (N, T, D), "x"), ops.tensor("row", (N, D), "row")
+    with pytest.raises(UnsupportedError, match="ONNX"):
+        LACKING[name](ops, x, row)
+
+
+def test_onnx_runtime_casts_numbers() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    graph = OnnxGraph()
+    x = OnnxOps(graph).tensor("x", (N, D), "x")
+    assert x.cast("float32") is x
+    whole = x.cast("int64")
+    names = [graph.add("Identity", each.name)[0] for each in (whole, whole.cast("float32"))]
+    stream, dtypes = io.BytesIO(), ("int64", "float32")
+    graph.require_dtypes({"x": "float32", **dict(zip(names, dtypes, strict=True))})
+    outputs = [OnnxValue(name, dtype, (2, 4)) for name, dtype in zip(names, dtypes, strict=True)]
+    onnx_writer.write_model(stream, graph, [OnnxValue("x", "float32", (2, 4))], outputs)
+    session = runtime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])
+    given = np.random.default_rng(2).uniform(-9, 9, (2, 4)).astype("float32")
+    for found, dtype in zip(session.run(None, {"x": given}), dtypes, strict=True):
+        np.testing.assert_array_equal(found, np.trunc(given))
+        assert found.dtype == dtype
+
+
+def test_rows_of_a_table_are_gathered() -> None:
+    graph = OnnxGraph()
+    ops = OnnxOps(graph)
+    table, words = ops.tensor("table", (K, D), "table"), ops.tensor("words", (N, T), "words")
+    rows = ops.take(table, words)
+    assert rows.symbol.shape == (N, T, D)
+    (node,) = graph.nodes
+    assert (node.op_type, node.inputs) == ("Gather", ["table", "words"])
+    assert node.attributes == {"axis": 0}
+    graph.require_dtypes({"table": "float32", "words": "int64", rows.name: "float32"})
+
+
+def test_names_in_a_graph_are_unique() -> None:
+    graph = OnnxGraph()
+    names = [graph.unique(name) for name in ("a", "a", "a_1", "a", "b", "a_1")]
+    assert len(set(names)) == 6
+    assert (names[0], names[4]) == ("a", "b")
+    graph.layer = "rnn"
+    one, other = (graph.add("Split", "x", outputs=3, axis=0) for _ in range(2))
+    assert len({*one, *other}) == 6
+    assert [node.name for node in graph.nodes] == [one[0], other[0]]
+    assert graph.add("Relu", "x", name="own", result="y") == ["y"]
+    assert (graph.nodes[-1].name, graph.nodes[-1].outputs) == ("own", ["y"])
+    assert graph.nodes[0].attributes == {"axis": 0}

@@ -34,6 +34,7 @@ ADVICE = [
     (MODEL, (7, 10, 3, 1), "x.squeeze(3)"),
     (WORDS, (7, 10, 1), "x.squeeze(2)"),
     (MODEL, (7, 30), "x.reshape(-1, 10, 3)"),
+    (OPEN, (7, 6), "x.reshape(-1, 2, 3)"),
     (OPEN, (7, 30), "x.reshape(-1, 10, 3)"),
     (MODEL, (7, 10, 4), "x[..., 1:]"),
     (MODEL, (7, 10, 5), "x[..., :3]"),

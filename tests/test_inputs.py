@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load import inputs
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.graph import Tap
 
 RNG = np.random.default_rng(6)
 ZEROS = np.zeros((2, 500, 300))
@@ -261,3 +263,120 @@ def test_python_accepts_arrays_and_nested_lists() -> None:
     for bad in ([[1], [2, 3]], [["a"]], 3, np.zeros((0, 2)), [None]):
         with pytest.raises(ValueError, match="x"):
             rnnshapes.trace(x=bad, keras=False)
+
+
+# --- Sources of x ---------------------------------------------------------------------------------
+
+
+def joined(source: Any, steps: int, *samples: slice) -> np.ndarray:
+    """Return x from its blocks of so many time steps."""
+    blocks = list(source.blocks(steps, *samples))
+    assert all(block.shape[1] <= steps for block in blocks)
+    return np.concatenate(blocks, axis=1)
+
+
+@pytest.mark.parametrize("more", [{}, {"words": 9}, {"padding": 0.5}, {"words": 9, "padding": 0}])
+def test_random_numbers_do_not_depend_on_blocks(more: dict[str, Any]) -> None:
+    shape = (4, 7) if "words" in more else (4, 7, 3)
+    source = inputs.RandomInput(shape, 5, **more)
+    x = inputs.full_array(source)
+    assert x.shape == shape
+    for steps in (1, 2, 3, 7, 8):
+        np.testing.assert_array_equal(joined(source, steps), x)
+    np.testing.assert_array_equal(joined(source, 3, slice(1, 3)), x[1:3])
+    assert x.dtype == (np.int64 if "words" in more else np.float32)
+    for other in ({"seed": 6}, {"index": 1}):
+        changed = inputs.RandomInput(**{"shape": shape, "seed": 5, **more, **other})
+        assert not np.array_equal(inputs.full_array(changed), x)
+
+
+def test_random_words_are_those_of_a_table() -> None:
+    x = inputs.full_array(inputs.RandomInput((50, 20), 0, words=4))
+    assert set(x.ravel()) == {1, 2, 3}
+    assert set(inputs.full_array(inputs.RandomInput((5, 20), 0, words=1)).ravel()) == {0}
+    assert set(inputs.full_array(inputs.RandomInput((5, 20), 0, words=2)).ravel()) == {1}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 8])
+def test_masked_steps_are_at_the_end_of_each_sample(steps: int) -> None:
+    source = inputs.RandomInput((40, steps, 2), 3, padding=-1.0)
+    is_padded = (inputs.full_array(source) == -1).all(axis=-1)
+    lengths = steps - is_padded.sum(axis=1)
+    assert all(not row[:length].any() for row, length in zip(is_padded, lengths, strict=True))
+    assert set(lengths) == set(range((steps + 1) // 2, max(steps, 2)))
+    assert "masked" in source.description
+    assert "masked" not in inputs.RandomInput((40, steps, 2), 3).description
+
+
+def test_random_numbers_without_time_are_one_block() -> None:
+    source = inputs.RandomInput((40, 3), 2)
+    (x,) = source.blocks(1)
+    assert (x.shape, x.dtype) == ((40, 3), np.float32)
+    assert abs(x.mean()) < 0.5 < x.std()
+    np.testing.assert_array_equal(next(source.blocks(1, slice(2, 4))), x[2:4])
+
+
+def test_array_is_rounded_in_blocks() -> None:
+    array = RNG.standard_normal((4, 7, 3)) * 1e40
+    array[:, 1:] *= 1e-40
+    source = inputs.ArrayInput(array, "x")
+    with np.errstate(over="ignore"):
+        expected = array.astype("float32")
+    np.testing.assert_array_equal(joined(source, 3), expected)
+    np.testing.assert_array_equal(joined(source, 7, slice(1, 2)), expected[1:2])
+    assert inputs.full_array(inputs.ArrayInput(array, "x", "float64")).dtype == np.float64
+    (row,) = inputs.ArrayInput(array[0, 0], "x").blocks(2, slice(1, 3))
+    np.testing.assert_array_equal(row, array[0, 0, 1:3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank", "expected"),
+    [
+        ((2, 5, 3), 3, (2, 5, 3)),
+        ((5, 3), 3, (1, 5, 3)),
+        ((5, 3), 2, (5, 3)),
+        ((5,), 2, (1, 5)),
+        ((5,), None, (5,)),
+        ((2, 5, 3, 4), 4, (2, 5, 3, 4)),
+        ((5,), 3, None),
+        ((2, 5, 3, 4), 3, None),
+        ((2, 5, 3), 2, None),
+        ((2, 0, 3), 3, None),
+        ((0,), None, None),
+    ],
+)
+def test_single_sample_gets_its_axis(shape: Any, rank: int | None, expected: Any) -> None:
+    if expected is None:
+        with pytest.raises(InputError, match=r"^name: "):
+            inputs.array_input(np.zeros(shape), "name", rank)
+    else:
+        found = inputs.array_input(np.zeros(shape), "name", rank)
+        assert (found.array.shape, found.description) == (expected, "name")
+
+
+def test_array_of_an_archive_has_the_name_of_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    for names, wanted, expected in [
+        ({"q": 1}, "x", 1),
+        ({"x": 1, "q": 2}, "x", 1),
+        ({"p": 1, "q": 2}, "q", 2),
+        ({"q": 1}, "p", None),
+        ({"p": 1, "q": 2}, "x", None),
+    ]:
+        np.savez(path, **{name: np.full((2, 3), value) for name, value in names.items()})
+        if expected is None:
+            with pytest.raises(InputError, match=f"'{wanted}'"):
+                inputs.read_input(path, None, wanted)
+        else:
+            assert inputs.read_input(path, None, wanted).array[0, 0] == expected
+
+
+def test_sources_are_described_once_where_they_are_alike() -> None:
+    calls = [LayerCall(name, "InputLayer", {"batch_shape": (None, 6, 3)}) for name in "abc"]
+    network = assemble(LayerGraph(tuple(calls), (Tap(0),)))
+    sources = [inputs.ArrayInput(THREE, name) for name in ("p", "q", "p")]
+    assert inputs.describe_inputs(tuple(sources), network) == "p (a, c); q (b)"
+    assert inputs.describe_inputs((sources[0],) * 3, network) == "p"
+    made = inputs.random_inputs(network.with_sizes(N=2), 7)
+    assert [source.index for source in made] == [0, 1, 2]  # type: ignore[attr-defined]
+    assert inputs.describe_inputs(made, network) == "random, seed 7"

@@ -11,7 +11,7 @@ from rnnshapes.network.assemble import LayerCall
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.constant import constant_of
-from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer
+from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer, network_of
 
 SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 8, 4), (4,)
 OPEN = (None, 4)
@@ -127,6 +127,8 @@ UNSUPPORTED_LAYERS = [
     ("MaxPooling1D", {"data_format": "channels_first"}, [SEQUENCE]),
     ("Bidirectional", inner(LSTM, time_major=True), [SEQUENCE]),
     ("Bidirectional", inner({"class_name": "ConvLSTM1D", "config": {"filters": 2}}), [IMAGES]),
+    ("ConvLSTM1D", {"filters": 2, "kernel_size": 3, "return_state": True}, [IMAGES]),
+    ("ConvLSTM1D", {"filters": 2, "kernel_size": 3, "stateful": True}, [IMAGES]),
     ("RNN", {"cell": {"class_name": "Own", "module": "own", "config": {}}}, [SEQUENCE]),
     ("TimeDistributed", inner(LSTM, return_state=True), [IMAGES]),
     ("TimeDistributed", inner(LSTM, stateful=True), [IMAGES]),
@@ -178,7 +180,7 @@ SUPPORTED_OPERATIONS = [
     ("Matmul", {}, [(2, 3, 6, 4)], (X, array(4))),
     ("Matmul", {}, [(2, 3, 6, 4)], (array(5, 6), X)),
     ("Einsum", {"subscripts": "btd,btd->bt"}, [SEQUENCE, SEQUENCE], (X, Y)),
-    ("Einsum", {"subscripts": "btd,dk"}, [SEQUENCE], (X, array(4, 3))),
+    ("Einsum", {"subscripts": "btx,xy"}, [SEQUENCE], (X, array(4, 3))),
     ("Add", {}, [SEQUENCE], (X, array(4))),
     ("Add", {}, [SEQUENCE, (6, 1)], (X, Y)),
     ("Multiply", {}, [SEQUENCE, (1, 4)], (X, Y)),
@@ -198,9 +200,13 @@ UNSUPPORTED_OPERATIONS = [
     ("Sum", {"axis": 0}, [SEQUENCE], (X,)),
     ("Sum", {"axis": 3}, [SEQUENCE], (X,)),
     ("Sum", {"axis": ()}, [SEQUENCE], (X,)),
+    ("Max", {"axis": 1, "initial": 0.5}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (2, 12)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1,)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1, 7)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1, 24.0)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1, 24, True)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1, 24, 0)}, [SEQUENCE], (X,)),
     ("Transpose", {"axes": (1, 0, 2)}, [SEQUENCE], (X,)),
     ("Squeeze", {"axis": 1}, [SEQUENCE], (X,)),
     ("Squeeze", {"axis": 1}, [(1,)], (X,)),
@@ -221,11 +227,30 @@ UNSUPPORTED_OPERATIONS = [
     ("Matmul", {}, [FEATURES], (array(5, 4), X)),
     ("Einsum", {"subscripts": "btd,bsd->tbs"}, [SEQUENCE, SEQUENCE], (X, Y)),
     ("Einsum", {"subscripts": "btd,bsd"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd,dk"}, [SEQUENCE], (X, array(4, 3))),
     ("Einsum", {"subscripts": "btd,btd->bd"}, [SEQUENCE, (5, 4)], (X, Y)),
     ("Add", {}, [SEQUENCE], (X, array(6, 4, dtype="float64"))),
     ("Add", {}, [SEQUENCE], (X, array(2, 6, 4))),
     ("Add", {}, [SEQUENCE, FEATURES], (X, Y)),
     ("Add", {}, [SEQUENCE, (5, 4)], (X, Y)),
+    ("Add", {}, [(1, 4), FEATURES], (X, Y)),
+    ("Add", {}, [FEATURES, (1, 4)], (X, Y)),
+    ("Add", {}, [FEATURES], (X, array(1, 4), 2.0)),
+    ("Where", {}, [FEATURES], (X, 2.0)),
+    ("Add", {}, [FEATURES, FEATURES], (X, 2.0)),
+    *(
+        (kind, options, [SEQUENCE, SEQUENCE], (X, Y))
+        for kind, options in (
+            ("Sum", {"axis": 1}),
+            ("Cast", {"dtype": "float16"}),
+            ("Copy", {}),
+            ("LogicalNot", {}),
+            ("Clip", {"x_min": 0, "x_max": 1}),
+            ("Flip", {"axis": 1}),
+            ("Split", {"indices_or_sections": 2, "axis": 1}),
+            ("Relu", {}),
+        )
+    ),
     ("Multiply", {}, [FEATURES], (X, 1e39)),
     ("Power", {}, [FEATURES], (X, -1.0)),
     ("Cast", {"dtype": "int32"}, [FEATURES], (X,)),
@@ -302,3 +327,112 @@ def test_heads_take_booleans_only_as_masks(boolean: bool) -> None:
     sources = (Tap(1), Tap(0)) if boolean else (Tap(0), Tap(0))
     heads = LayerCall("m", "MultiHeadAttention", {"num_heads": 2, "key_dim": 3}, sources)
     assert is_supported(last_layer(x, compared, heads)) is not boolean
+
+
+#: Class, options, shapes of the inputs, and how the layer and the shape of its output are shown.
+SHOWN: list[tuple[str, Any, Any, str, str]] = [
+    ("Dense", {"units": 3}, [SEQUENCE], "Dense(K)", "N T K"),
+    ("Dense", {"units": 3}, [FEATURES], "Dense(K)", "N K"),
+    ("Reshape", {"target_shape": (24,)}, [SEQUENCE], "Reshape", "N T·D"),
+    ("Reshape", {"target_shape": (3, 8)}, [SEQUENCE], "Reshape", "N 3 8"),
+    ("Reshape", {"target_shape": (8, -1)}, [IMAGES], "Reshape", "N 8 T·D"),
+    ("Flatten", {}, [SEQUENCE], "Flatten", "N T·D"),
+    ("Permute", {"dims": (3, 1, 2)}, [IMAGES], "Permute(3, 1, 2)", "N D T 8"),
+    ("RepeatVector", {"n": 3}, [FEATURES], "RepeatVector(R)", "N R D"),
+    ("ZeroPadding1D", {"padding": 2}, [SEQUENCE], "ZeroPadding1D", "N T' D"),
+    ("UpSampling2D", {"size": (1, 2)}, [IMAGES], "UpSampling2D", "N T 16 D"),
+    ("Cropping2D", {"cropping": ((0, 1), (3, 0))}, [IMAGES], "Cropping2D", "N T' 5 D"),
+    ("MaxPooling1D", {"pool_size": 2}, [SEQUENCE], "MaxPooling1D", "N T' D"),
+    ("MaxPooling1D", {"strides": 1, "padding": "same"}, [SEQUENCE], "MaxPooling1D", "N T D"),
+    ("GlobalMaxPooling2D", {"keepdims": True}, [IMAGES], "GlobalMaxPooling2D", "N 1 1 D"),
+    ("Conv1D", {"filters": 3, "kernel_size": 2}, [SEQUENCE], "Conv1D(F)", "N T' F"),
+    ("Conv2D", {"filters": 3, "kernel_size": 2}, [IMAGES], "Conv2D(F)", "N T' 7 F"),
+    (
+        "DepthwiseConv1D",
+        {"kernel_size": 2, "depth_multiplier": 3},
+        [SEQUENCE],
+        "DepthwiseConv1D(3D)",
+        "N T' 3D",
+    ),
+    ("GroupNormalization", {"groups": 2}, [SEQUENCE], "GroupNormalization(G)", "N T D"),
+    ("Rescaling", {"scale": 0.25}, [SEQUENCE], "Rescaling(0.25)", "N T D"),
+    ("Concatenate", {}, [SEQUENCE, (6, 3)], "Concatenate", "N T1 D1+D2"),
+    ("Concatenate", {"axis": 1}, [SEQUENCE, (5, 4)], "Concatenate(axis=-2)", "N T' D1"),
+    ("Dot", {"axes": 2}, [SEQUENCE, (5, 4)], "Dot", "N T1 T2"),
+    ("Dot", {"axes": (1, 2)}, [SEQUENCE, (3, 6)], "Dot", "N D1 T2"),
+    ("Dot", {"axes": 1}, [FEATURES, FEATURES], "Dot", "N 1"),
+    ("Activation", {"activation": "tanh"}, [SEQUENCE], "Activation(tanh)", "N T D"),
+    ("ReLU", {"threshold": 0.5}, [SEQUENCE], "ReLU(threshold=0.5)", "N T D"),
+    ("ReLU", {}, [SEQUENCE], "Activation(relu)", "N T D"),
+    ("ELU", {"alpha": 0.25}, [SEQUENCE], "ELU(alpha=0.25)", "N T D"),
+    ("Softmax", {"axis": 1}, [SEQUENCE], "Softmax(axis=-2)", "N T D"),
+    (
+        "EinsumDense",
+        {"equation": "abc,cde->abde", "output_shape": (None, 3, 2)},
+        [SEQUENCE],
+        "EinsumDense(abc,cde->abde)",
+        "N T K1 K2",
+    ),
+    ("TimeDistributed", inner(LSTM), [IMAGES], "TimeDistributed(LSTM(M))", "N T M"),
+    ("Attention", {}, [SEQUENCE, (5, 4)], "Attention", "N T1 D1"),
+    (
+        "MultiHeadAttention",
+        {"num_heads": 3, "key_dim": 2, "output_shape": 7},
+        [SEQUENCE, (5, 4)],
+        "MultiHeadAttention(H)",
+        "N T1 F",
+    ),
+    ("LSTM", {"units": 3, "return_sequences": True}, [SEQUENCE], "LSTM(M)", "N T M"),
+    ("Bidirectional", inner(LSTM), [SEQUENCE], "Bidirectional(LSTM(M))", "N 2M"),
+]
+ALL = slice(None)
+SHOWN_OPERATIONS: list[tuple[str, Any, Any, Any, str, str]] = [
+    ("GetItem", {}, [SEQUENCE], (X, (ALL, -2)), "GetItem[:, -2]", "N D"),
+    ("GetItem", {}, [SEQUENCE], (X, (ALL, slice(4, 1, -2))), "GetItem[:, 4:1:-2]", "N T' D"),
+    ("GetItem", {}, [SEQUENCE], (X, (..., slice(2, None))), "GetItem[..., 2:]", "N T 2"),
+    ("GetItem", {}, [SEQUENCE], (X, (ALL, None, 2)), "GetItem[:, None, 2]", "N 1 D"),
+    ("Add", {}, [SEQUENCE], (X, -0.25), "Add(-0.25)", "N T D"),
+    ("Multiply", {}, [SEQUENCE], (array(4), X), "Multiply([1 1 …])", "N T D"),
+    ("Multiply", {}, [SEQUENCE, SEQUENCE], (X, Y), "Multiply", "N T1 D1"),
+    ("Where", {}, [SEQUENCE, SEQUENCE], (X, Y, 0.5), "Where(0.5)", "N T1 D1"),
+    ("Clip", {"x_min": -1, "x_max": 0.5}, [SEQUENCE], (X,), "Clip(-1, 0.5)", "N T D"),
+    ("Power", {}, [SEQUENCE], (X, 3.0), "Power(3)", "N T D"),
+    ("LeakyRelu", {}, [SEQUENCE], (X,), "LeakyRelu(0.2)", "N T D"),
+    ("Sum", {"axis": 1}, [SEQUENCE], (X,), "Sum", "N D"),
+    ("Mean", {"axis": -1, "keepdims": True}, [SEQUENCE], (X,), "Mean", "N T 1"),
+    ("Reshape", {"newshape": (-1, 6, 2, 2)}, [SEQUENCE], (X,), "Reshape", "N T 2 2"),
+    ("Transpose", {"axes": (0, 2, 1)}, [SEQUENCE], (X,), "Transpose", "N D T"),
+    ("ExpandDims", {"axis": 1}, [SEQUENCE], (X,), "ExpandDims", "N 1 T D"),
+    ("Concatenate", {"axis": 2}, [SEQUENCE, (6, 3)], ((X, Y),), "Concatenate", "N T1 D1+D2"),
+    ("Stack", {"axis": 1}, [FEATURES, FEATURES], ((X, Y),), "Stack", "N 2 D1"),
+    ("Split", {"indices_or_sections": [1, 3], "axis": -1}, [SEQUENCE], (X,), "Split(3)", "N T 1"),
+    ("Matmul", {}, [SEQUENCE, (4, 5)], (X, Y), "Matmul", "N T1 D2"),
+    (
+        "Einsum",
+        {"subscripts": "...d,dk"},
+        [SEQUENCE],
+        (X, array(4, 3)),
+        "Einsum(ABd,dk->ABk)",
+        "N T 3",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes", "label", "shape"), SHOWN)
+def test_layer_is_shown_with_its_sizes(
+    kind: str, options: Any, shapes: Any, label: str, shape: str
+) -> None:
+    network = network_of(kind, options, *shapes)
+    assert network.nodes[-1].layer.label == label
+    assert " ".join(map(str, network.output_shapes.shapes[0])) == shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "shapes", "arguments", "label", "shape"), SHOWN_OPERATIONS
+)
+def test_operation_is_shown_with_its_numbers(
+    kind: str, options: Any, shapes: Any, arguments: Any, label: str, shape: str
+) -> None:
+    network = network_of(OPERATION + kind, options, *shapes, arguments=arguments)
+    assert network.nodes[-1].layer.label == label
+    assert " ".join(map(str, network.output_shapes.shapes[0])) == shape

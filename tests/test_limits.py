@@ -32,6 +32,7 @@ from rnnshapes.load.saved import weight_paths
 from rnnshapes.network import from_sizes
 from rnnshapes.port.arrays import read_port
 from rnnshapes.render.formats import json_csv
+from rnnshapes.session import open_session
 from tests.helpers.commands import assert_refused, interruptible, process
 from tests.helpers.configs import read_config
 from tests.helpers.hostile_graphs import call, graph, node
@@ -237,6 +238,55 @@ def test_memory_counts_windows_of_each_step(monkeypatch) -> None:
         rnnshapes.trace(model, N=1, keras=False)
     windows = 8 * 8 * 5 * 5 * 3  # of one step
     assert needed[40] - needed[4] > 36 * 8 * windows
+
+
+#: Options of a network (N, T, D, M, K = 3, 9, 4, 5, 2), what is traced of it, and how many numbers:
+#: weights, y_hat and output, the outputs and the largest product of each layer, and states.
+NUMBERS: list[tuple[dict[str, Any], dict[str, Any], int]] = [
+    ({}, {}, 2 * 62 + 3 * (18 + 2) + 3 * (36 + 45 + 18 + 18)),
+    ({}, {"more_numbers": 7}, 2 * 62 + 3 * (18 + 2) + 3 * (36 + 45 + 18 + 18) + 7),
+    ({}, {"show": "h"}, 2 * 62 + 3 * (18 + 2) + 3 * (36 + 45 + 18 + 18) + 3 * 45),
+    (
+        {},
+        {"with_keras": True},
+        4 * 62 + 3 * (18 + 2) + 3 * (36 + 45 + 18 + 18) + 3 * 45 + 3 * (36 + 45 + 18),
+    ),
+    ({"return_sequences": True}, {}, 2 * 62 + 3 * 18 + 3 * (36 + 45 + 18 + 18)),
+    ({"M": [4, 5]}, {}, 2 * 98 + 3 * (18 + 2) + 3 * (36 + 36 + 45 + 18 + 18)),
+    (
+        {"cell": "lstm"},
+        {"show": "all"},
+        2 * 212 + 3 * (18 + 2) + 3 * (36 + 45 + 18 + 18) + 3 * 6 * 45,
+    ),
+    (
+        {"cell": "gru", "bidirectional": True},
+        {"show": "h"},
+        2 * 352 + 3 * (18 + 2) + 3 * (36 + 90 + 18 + 18) + 3 * 2 * 45,
+    ),
+]
+
+
+def numbers_of_trace(spec: dict[str, Any], options: dict[str, Any], monkeypatch: Any) -> int:
+    needed: list[int] = []
+    with open_session(**{"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, **spec}) as session:
+        network = session.network
+    monkeypatch.setattr(memory, "require", lambda size, what: needed.append(size))
+    tracing.require_memory(network, **options)
+    assert needed[0] % 8 == 0
+    return needed[0] // 8
+
+
+@pytest.mark.parametrize(("spec", "options", "expected"), NUMBERS)
+def test_a_trace_counts_all_of_its_numbers(spec, options, expected, monkeypatch) -> None:
+    assert numbers_of_trace(spec, options, monkeypatch) == expected
+
+
+@pytest.mark.parametrize(("size", "small", "large"), [("T", 9000, 90000), ("N", 10**6, 10**7)])
+def test_only_results_grow_with_steps_and_samples(size, small, large, monkeypatch) -> None:
+    """Layers are computed block by block."""
+    counts = [numbers_of_trace({size: count}, {}, monkeypatch) for count in (small, large)]
+    each = 3 * 2 if size == "T" else 9 * 2 + 2
+    assert counts[1] - counts[0] == (large - small) * each
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "h"])

@@ -12,6 +12,7 @@ from keras import layers
 
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError, reference
+from rnnshapes.session import open_session
 from tests.helpers.models import randomized
 
 
@@ -36,6 +37,16 @@ def test_live_model_shows_names_shapes_and_counts() -> None:
     assert result.macs == 6 * (3 * 5 + 5 * 5) + 5 * 2
     assert result.keras is not None
     assert result.keras.agrees
+
+
+def test_a_live_model_is_run_itself() -> None:
+    """Keras builds another one only of a network that has none, and once."""
+    model = functional()
+    with open_session(model) as session:
+        assert session.keras_model(session.weights()) is model
+    with open_session(M=5) as session:
+        built = session.keras_model(session.weights())
+        assert session.keras_model(session.weights()) is built
 
 
 def test_bytes_follow_the_dtype() -> None:
@@ -300,3 +311,34 @@ def test_size_that_model_fixes_is_refused() -> None:
         rnnshapes.inspect(model, T=7)
     with pytest.raises(InputError, match=r"\(6, 4\), and the model takes .* = \(N, 6, 3\)"):
         rnnshapes.trace(model, x=np.zeros((6, 4)))
+
+
+def test_variables_of_a_model_are_restored() -> None:
+    """Also those that its own code counts with."""
+
+    class Counting(layers.Layer):
+        def build(self, shape):
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.count.assign_add(1.0)
+            return x * 1.0
+
+    counting = Counting()
+    model = randomized(sequential(layers.SimpleRNN(5, return_sequences=True), counting))
+    counting.count.assign(7.0)
+    rnnshapes.trace(model, N=2)
+    assert float(counting.count.value) == 7.0
+
+
+def test_open_length_of_vectors_keeps_its_name() -> None:
+    class Parity(layers.Layer):
+        def call(self, x):
+            return keras.ops.stack([x % 2.0, x], axis=-1)
+
+        def compute_output_shape(self, shape):
+            return (*shape, 2)
+
+    x = keras.Input((None,))
+    model = keras.Model(x, layers.SimpleRNN(5)(Parity()(x)))
+    assert rnnshapes.inspect(model).layers[0].output_dims == ("N", "D", "2")

@@ -122,3 +122,15 @@ def test_mask_passes_an_unsupported_layer_at_each_step() -> None:
     result = rnnshapes.verify(model, x=values)
     assert result.unsupported
     assert result.passed, result
+
+
+def test_calls_inside_keep_their_arguments() -> None:
+    """Also those that are no tensors, and what Normalization computes of its weights."""
+    inner_x = keras.Input((4, 3))
+    heads = la.MultiHeadAttention(2, 5)
+    attended = heads(inner_x, inner_x, use_causal_mask=True)
+    inner = keras.Model(inner_x, la.Normalization()(attended))
+    x = keras.Input((6, 4, 3))
+    model = keras.Model(x, la.TimeDistributed(inner)(x))
+    randomized(model)
+    assert rnnshapes.verify(model, N=2).passed

@@ -21,7 +21,7 @@ from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.layers.config import LayerConfig, Namer, Source
 from rnnshapes.network.layers.einsum_dense import EinsumDense
 from rnnshapes.network.layers.operations import Combination
-from rnnshapes.ops.constant import Constant
+from rnnshapes.ops.constant import Constant, constant_of
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.elementwise import ELU, LeakyReLU
@@ -278,6 +278,18 @@ def test_other_arguments_are_unsupported(make: Any) -> None:
     assert rnnshapes.verify(randomized(model), N=2).passed
 
 
+def test_einsum_needs_the_order_of_its_result() -> None:
+    """Without it, TensorFlow computes (b, t, k), and Keras declares (b, k, t)."""
+    kernel = np.random.default_rng(2).standard_normal((5, 3)).astype("float32")
+
+    def graph(x: Any, subscripts: str) -> Any:
+        return keras.ops.einsum(subscripts, la.GRU(5, return_sequences=True)(x), kernel)
+
+    assert rnnshapes.verify(randomized(functional(lambda x: graph(x, "btd,dk->btk"))), N=2).passed
+    with pytest.raises(UnsupportedError, match="einsum"):
+        rnnshapes.verify(randomized(functional(lambda x: graph(x, "btd,dk"))), N=2)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -438,3 +450,43 @@ def test_impossible_constant_in_file_is_unsupported() -> None:
 )
 def test_only_turned_matrices_have_a_sign(subscripts: str, texts: tuple[str, str]) -> None:
     assert Contraction(subscripts).texts("a", "b") == texts
+
+
+#: Numbers in lists, their dtype, and the sizes of the array; None where they are none.
+LISTS: list[tuple[Any, Any, tuple[int, ...] | None]] = [
+    (1.5, "float32", ()),
+    ([1, 2, 3], "int64", (3,)),
+    ([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "float64", (3, 2)),
+    ([[[True]], [[False]]], "bool", (2, 1, 1)),
+    ([[1.0, 2.0], [3.0]], "float32", None),
+    ([[1.0], 2.0], "float32", None),
+    ([1.0, [2.0]], "float32", None),
+    ([], "float32", None),
+    ([[], []], "float32", None),
+    ([1, True], "int8", None),
+    (["1"], "float32", None),
+    (None, "float32", None),
+    ([1.0], "complex64", None),
+    ([1.0], None, None),
+    ([1.5], "int8", None),
+    ([0] * 10_000, "int8", (10_000,)),
+    ([0] * 10_001, "int8", None),
+]
+
+
+@pytest.mark.parametrize(("value", "dtype", "sizes"), LISTS, ids=lambda each: str(each)[:30])
+def test_only_regular_lists_are_constants(value: Any, dtype: Any, sizes: Any) -> None:
+    found = constant_of(value, dtype)
+    if sizes is None:
+        assert found is None
+        return
+    assert (found.sizes, found.dtype, found.array().shape) == (sizes, dtype, sizes)
+    np.testing.assert_array_equal(found.array(), np.array(value, dtype))
+    assert found.array().dtype == dtype
+
+
+def test_constants_are_written_by_their_first_numbers() -> None:
+    texts = [
+        str(constant_of(value, "float64")) for value in (0.5, [1.0], [1.0, 2.5, 3.0], [1.0] * 4)
+    ]
+    assert texts == ["0.5", "[1]", "[1 2.5 3]", "[1 1 …]"]

@@ -15,6 +15,8 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
+from rnnshapes.load.probe import with_probe_samples
+from rnnshapes.network.from_sizes import from_sizes
 from tests.helpers.cells import LAYERS
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
@@ -152,3 +154,23 @@ def test_program_of_the_page_agrees(page, run, in_folder) -> None:
     assert right in code
     printed = run_program(code.replace(right, wrong), commands, run)
     assert OUTPUTS.difference(printed, failed) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "samples"),
+    [
+        ({"D": 3, "M": 5, "T": 10}, 8),
+        ({"D": 3, "M": 5, "T": 9}, 8),
+        ({"D": 3, "M": 5, "T": 8}, 9),
+        ({"D": 20, "M": 1, "T": 10}, 22),
+        ({"D": 3, "M": [5, 11], "T": 10}, 14),
+        ({"D": 3, "M": [5, 11], "T": 10, "bidirectional": True}, 18),
+        ({"D": 1, "M": 1, "T": 100}, 3),
+        ({"D": 2000, "M": 1, "T": 10_000}, 1026),
+    ],
+)
+def test_samples_are_as_many_as_weights_need(options: dict[str, Any], samples: int) -> None:
+    """Eight equations for each weight of a gate, and one sample for each feature and two more."""
+    network = from_sizes(**options)
+    assert with_probe_samples(network, None).sizes["N"] == samples
+    assert with_probe_samples(network, 7).sizes["N"] == 7

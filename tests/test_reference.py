@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 import rnnshapes
 from rnnshapes import CannotRunError, TooLargeError, memory, reference
 from rnnshapes.forward import golden, scan, tracing
+from rnnshapes.load.live.recorded_model import unused_name
 from rnnshapes.network import from_sizes
 from rnnshapes.network.structure import Engine
 from rnnshapes.reference import quiet
@@ -62,6 +64,31 @@ def test_ctrl_c_survives_foreign_code(swallowed: bool) -> None:
         with pytest.raises(KeyboardInterrupt), quiet.keras_at_work("try"):
             foreign()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_only_the_main_thread_handles_ctrl_c() -> None:
+    """Python refuses handlers elsewhere; a handler of the user's stays."""
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with quiet.interruptible():
+                pass
+        except BaseException as error:
+            failed.append(error)
+
+    with interruptible():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert failed == []
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with quiet.interruptible():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_garbage_collector_is_restored() -> None:
@@ -166,3 +193,31 @@ def test_numpy_integers_are_sizes_and_seeds() -> None:
     assert rnnshapes.inspect(M=np.array([5, 4])).params == 45 + 40 + 10
     with pytest.raises(rnnshapes.InputError, match="seed"):
         rnnshapes.trace(seed=1.5, keras=False)
+
+
+def test_failure_has_no_colours_and_an_end() -> None:
+    def fail() -> None:
+        os.write(2, b"\xffa line")
+        raise ValueError("\x1b[31mred\x1b[0m\n  more" + "x" * 999)
+
+    with pytest.raises(CannotRunError) as error, quiet.keras_at_work("try"):
+        fail()
+    text = str(error.value)
+    assert text.startswith("Keras could not try: ValueError: red morexxx")
+    assert len(text) < 400
+    assert error.value.log == "\ufffda line"
+    assert isinstance(error.value.__cause__, ValueError)
+
+
+def test_random_numbers_of_the_user_go_on() -> None:
+    random.seed(5)
+    before = random.getstate()
+    with quiet.keras_at_work("try"):
+        random.seed(6)
+    assert random.getstate() == before
+
+
+def test_names_that_are_used_get_numbers() -> None:
+    assert unused_name("a", ["b"]) == "a"
+    assert unused_name("a", ["a"]) == "a_1"
+    assert unused_name("a", {"a", "a_1", "a_3"}) == "a_2"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import layers as la
 
+import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.sizes import check_size, index_range_text, remedy_for_unknown_size
 from tests.helpers.commands import mentioning
+from tests.helpers.models import functional, sequential
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3), 2**63 - 1])
@@ -76,3 +81,81 @@ def test_unknown_size_has_a_remedy(name: str, present: Any, absent: Any) -> None
 @pytest.mark.parametrize(("count", "numbers"), [(4, ["0", "3", "4"]), (1, ["0", "1"])])
 def test_range_of_indices_ends_before_the_size(count: int, numbers: list[str]) -> None:
     assert re.findall(r"\d+", index_range_text("T", count)) == numbers
+
+
+# --- Sizes of a model ---------------------------------------------------------------------------
+
+
+@cache
+def model() -> keras.Model:
+    """Return a model that leaves N and T open, with two recurrences and a Dense layer."""
+    layers = la.LSTM(5, return_sequences=True), la.LSTM(4), la.Dense(2)
+    return sequential(*layers, shape=(None, 3))
+
+
+#: Options for a model, and the sizes that it then has.
+GIVEN: list[tuple[dict[str, Any], dict[str, int | None]]] = [
+    ({}, {"N": 1, "T": None, "D": 3, "M1": 5, "M2": 4, "K": 2}),
+    ({"N": 7, "T": 9}, {"N": 7, "T": 9}),
+    ({"D": 3, "K": 2}, {"D": 3, "K": 2}),
+    ({"M": [5, 4]}, {"M1": 5, "M2": 4}),
+    ({"M": 4}, {"M1": 5, "M2": 4}),
+    ({"M1": 5}, {"M1": 5}),
+    ({"cell": None, "use_bias": None, "N": None}, {"N": 1}),
+]
+
+
+@pytest.mark.parametrize(("options", "sizes"), GIVEN)
+def test_options_fill_in_the_sizes_of_a_model(options: Any, sizes: Any) -> None:
+    network = rnnshapes.inspect(model(), keras=False, **options).network
+    assert {name: network.sizes[name] for name in sizes} == sizes
+
+
+#: Options that contradict the model, and what the message names.
+FIXED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"D": 4}, ("D is 3", "--D")),
+    ({"M": 7}, ("M is 5, 4", "--M")),
+    ({"M": [4, 5]}, ("M is 5, 4", "--M")),
+    ({"K": 3}, ("K is 2", "--K")),
+    ({"cell": "gru"}, ("cell", "--cell")),
+    ({"use_bias": False}, ("use_bias", "--bias")),
+    ({"merge_mode": "sum"}, ("merge_mode", "--merge-mode")),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), FIXED)
+def test_options_that_a_model_fixes_are_refused(options: Any, words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=mentioning(*words)):
+        rnnshapes.inspect(model(), keras=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("cel", "'cell'"), ("us_bias", "'use_bias'"), ("Q", "")]
+)
+def test_unknown_option_of_a_model_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=mentioning(name, meant)) as error:
+        rnnshapes.inspect(model(), keras=False, **{name: 1})
+    assert ("?" in str(error.value)) == bool(meant)
+
+
+def test_samples_are_whole_batches_of_the_model() -> None:
+    built = sequential(la.LSTM(4, stateful=True), shape=(6, 3), batch_size=3)
+    for n, expected in ((None, 3), (3, 3), (6, 6)):
+        assert rnnshapes.trace(built, N=n, keras=False).network.size("N") == expected
+    for refused in ({"N": 4}, {"x": np.ones((4, 6, 3))}):
+        with pytest.raises(InputError, match=mentioning("4", "3")):
+            rnnshapes.trace(built, keras=False, **refused)
+    assert rnnshapes.trace(built, x=np.ones((6, 6, 3)), keras=False).output.shape == (6, 4)
+
+
+def test_each_open_time_axis_gets_the_steps() -> None:
+    def joined(x: Any, y: Any) -> Any:
+        return la.Concatenate()([la.GRU(3)(x), la.GRU(4)(y)])
+
+    two = functional(joined, (None, 3), (None, 2))
+    assert rnnshapes.inspect(two, T=8, keras=False).network.sizes["T1"] == 8
+    assert rnnshapes.inspect(two, T=8, keras=False).network.sizes["T2"] == 8
+    one = rnnshapes.inspect(functional(joined, (7, 3), (None, 2)), T=8, keras=False).network.sizes
+    assert (one["T1"], one["T2"]) == (7, 8)
+    with pytest.raises(InputError, match=mentioning("T", "7", "8")):
+        rnnshapes.inspect(functional(joined, (7, 3), (7, 2)), T=8, keras=False)

@@ -109,6 +109,25 @@ def test_one_module_uses_private_keras_attributes() -> None:
     assert {name for name, names in users.items() if names & of_keras} == set()
 
 
+#: Dataclasses that collect something while it is read or computed.
+MUTABLE = {
+    *("StdoutState", "_Chain", "_Activations", "OnnxModel", "_Walk", "Namer", "StoredValues"),
+    *("OnnxNode", "Recording", "_Lines"),
+}
+
+
+def test_results_are_frozen() -> None:
+    """As are all other dataclasses."""
+    found = set()
+    for path in FILES:
+        classes = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.ClassDef))
+        for node in classes:
+            made = [ast.unparse(d) for d in node.decorator_list if "dataclass" in ast.unparse(d)]
+            if made and "frozen=True" not in made[0]:
+                found.add(node.name)
+    assert found == MUTABLE
+
+
 def test_no_module_shadows_the_standard_library() -> None:
     """``inspect.py`` or ``trace.py`` in a working folder breaks other people's imports."""
     names = {name_of(path).split(".")[-1] for path in FILES} - {"__init__", "__main__"}

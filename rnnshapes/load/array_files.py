@@ -397,7 +397,9 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
         if not name:
             type_in_c = text[max(0, start - MAX_NUMBER_CHARACTERS) : start].split()[-1:]
             name, dtype = part["name"], "float64" if type_in_c == ["double"] else "float32"
-        body = re.sub(r"(?<=[\d.])f\b", "", text[position : end.start() + 1])
+        body = text[position : end.start() + 1]
+        body = re.sub(r"(?<=\d)\.(?!\d)", ".0", re.sub(r"(?<![\w.])\.(?=\d)", "0.", body))
+        body = re.sub(r"(?<=\d)f\b", "", body)
         body = re.sub(r"-?(?:NAN|INFINITY)", "null", body.replace("{", "[").replace("}", "]"))
         yield name, dtype, _parse_json(body, path)
         comment, position = "", end.end()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.helpers.foreign import message, onnx_file, onnx_node, onnx_weights
+from tests.helpers.foreign import Arrays, message, onnx_file, onnx_node, onnx_weights
 
 #: Constant integers, by the names that nodes use.
 NUMBERS = {
@@ -31,6 +31,7 @@ NUMBERS = {
     "width": [2],
     "end": [2**31 - 1],
     "flat": [-1, 4],
+    "flat 8": [-1, 8],
     "of 5 and 2": [5, 2, 4],
     "of 2 and 5": [2, 5, 4],
 }
@@ -171,6 +172,20 @@ def of_moved_directions(perm: list[int], back: list[int]) -> list[list[Any]]:
     ]
 
 
+def graph_arrays(nodes: list[list[Any]], dtype: str = "float32") -> Arrays:
+    """Return the arrays of a file with these nodes: weights of this dtype, and integers."""
+    dirs = 2 if any(node[3].get("direction") == "bidirectional" for node in nodes) else 1
+    rng = np.random.default_rng(0)
+    arrays = onnx_weights("gru", 3, 4, dirs)
+    shapes = {"K": (2, 4), "Kt": (4, 2), "K2": (8, 2), "K3": (4, 3), "b": (2,), "h1": (1, 1, 4)}
+    shapes |= {"K3t": (3, 4), "K4": (3, 2), "K8": (8, 4), "b3": (3,)}
+    arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
+    arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
+    arrays |= {f"{name}3": array for name, array in onnx_weights("lstm", 3, 4).items()}
+    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+    return arrays | {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}
+
+
 def exported_graph(
     nodes: list[list[Any]],
     outputs: tuple[str, ...] = ("y",),
@@ -179,17 +194,8 @@ def exported_graph(
     dtype: str = "float32",
 ) -> bytes:
     """Return a file with these nodes, from x, of this shape, to y, and weights of this dtype."""
-    dirs = 2 if any(node[3].get("direction") == "bidirectional" for node in nodes) else 1
-    rng = np.random.default_rng(0)
-    arrays = onnx_weights("gru", 3, 4, dirs)
-    shapes = {"K": (2, 4), "Kt": (4, 2), "K2": (8, 2), "K3": (4, 3), "b": (2,), "h1": (1, 1, 4)}
-    arrays |= {k: rng.standard_normal(shape).astype("float32") for k, shape in shapes.items()}
-    arrays |= {f"{name}2": array for name, array in onnx_weights("gru", 4, 4).items()}
-    arrays |= {f"{name}3": array for name, array in onnx_weights("lstm", 3, 4).items()}
-    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
-    arrays |= {name: np.asarray(value, "int64") for name, value in NUMBERS.items()}
     made = [
         onnx_node(kind, ins, outs, **more) + message((7, domain[0] if domain else ""))
         for kind, ins, outs, more, *domain in nodes
     ]
-    return onnx_file(made, arrays, "pytorch", inputs, outputs, {"x": shape})
+    return onnx_file(made, graph_arrays(nodes, dtype), "pytorch", inputs, outputs, {"x": shape})

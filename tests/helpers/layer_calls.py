@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
-from rnnshapes.network.graph import Tap
+from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
@@ -22,13 +22,18 @@ def shape_after(kind: str, config: dict[str, Any], shape: tuple[int | None, ...]
 
 def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Layer:
     """Return a layer that is called on inputs of these shapes, without their samples."""
+    return network_of(kind, config, *shapes, arguments=arguments).nodes[-1].layer
+
+
+def network_of(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Network:
+    """Return a network of one layer, on inputs of these shapes, without their samples."""
     inputs = [
         LayerCall(f"x{number}", "InputLayer", {"batch_shape": (None, *shape)})
         for number, shape in enumerate(shapes)
     ]
     taps = tuple(Tap(number) for number in range(len(shapes)))
     call = LayerCall("layer", kind, config, taps, arguments=arguments)
-    return last_layer(*inputs, call)
+    return assemble(LayerGraph((*inputs, call), (Tap(len(inputs)),)))
 
 
 def last_layer(*calls: LayerCall) -> Layer:

@@ -299,12 +299,12 @@ class _Chain:
     def _joined(self, node: OnnxNode, values: Sequence[_Value]) -> _Value:
         """Return both directions of a recurrent operator as one value."""
         first, second = values
-        link = self.links[first.link] if first.link >= 0 else None
         is_pair = first.ways == (0,) and replace(first, ways=(1,)) == second
-        is_pair = is_pair and len(node.inputs) == 2
-        _require_features_last(first)
-        if not isinstance(link, ChainRecurrence) or not is_pair or first.has_directions:
+        if not is_pair or len(node.inputs) != 2 or first.has_directions:
             raise _NoChainError
+        _require_features_last(first)
+        link = self.links[first.link]
+        assert isinstance(link, ChainRecurrence)  # no other layer has directions
         merge = _MERGES.get(node.op_type)
         if node.op_type == "Concat":
             axis = node.attributes.get("axis")
@@ -358,7 +358,7 @@ class _Chain:
     def _reshaped(self, node: OnnxNode, value: _Value) -> _Value:
         """Return directions beside each other in the last axis, or joined or parted axes."""
         sizes = self.computed.of(node.inputs[1]) if len(node.inputs) == 2 else None
-        if sizes is None or value.link < 0 or (node.attributes.get("allowzero") and 0 in sizes):
+        if sizes is None or (node.attributes.get("allowzero") and 0 in sizes):
             raise _NoChainError
         letters = "".join(value.axes)
         if len(value.ways) == 1:  # an axis of one direction comes and goes

@@ -204,8 +204,7 @@ def _slice(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangeme
     steps = _numbers(arrays, 4, None) or [1] * len(starts)
     slices = [slice(None)] * len(old)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        stop = None if step < 0 and end < -old[axis] else end
-        slices[axis] = slice(start, stop, step)
+        slices[axis] = slice(start, end, step)
     shape = tuple(len(range(*part.indices(n))) for part, n in zip(slices, old, strict=True))
     return _Rearrangement(shape, lambda values: values[0][tuple(slices)])
 

@@ -159,7 +159,7 @@ class GraphFlattener:
             current = [Tap(self._add_call(SavedCall(sequential_input(model))))]
         else:
             current = list(inputs)
-        for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        for layer, after in zip(layers, [*layers, None][1:], strict=True):
             if layer.submodel is not None and self._is_followed(layer):
                 current = self._follow(layer, layer.submodel, current)
                 continue
@@ -215,9 +215,9 @@ class GraphFlattener:
                 continue
             node = _node(nodes, key)
             missing = [k for k in node.required_calls if k not in model_call.outputs]
-            if any(k in begun for k in missing) or (missing and key in begun):
-                raise InputError(f"its graph has a loop through layer {key[0]!r}")
             if missing:
+                if key in begun:
+                    raise InputError(f"its graph has a loop through layer {key[0]!r}")
                 begun.add(key)
                 stack += missing
                 continue

@@ -947,12 +947,12 @@ class JoinOperation(Join, Operation):
 class SplitOperation(Operation):
     """One tensor cut into several along an axis, each an output.
 
-    ``selections`` cut them out; ``counts`` are the numbers of steps of each, where it is time.
+    ``selections`` cut them out; ``counts`` are the numbers of steps of each, by the size that has
+    them, and the number of steps before, where it is time.
     """
 
     selections: tuple[Selection, ...]
-    time: Dim | None = None
-    counts: tuple[tuple[Dim, int], ...] = ()
+    counts: tuple[tuple[Dim, Dim, int], ...] = ()
 
     functions: ClassVar = {"Split": "split"}
     keras_classes = (f"{OPERATION}Split",)
@@ -978,13 +978,12 @@ class SplitOperation(Operation):
             lead = len(shape) + axis
             key = (*(WHOLE,) * lead, slice(start, end))
             selections.append(Selection(key, (*(None,) * lead, names[count])))
-        options: dict[str, Any] = {}
-        if is_time:
-            counts = tuple((name, count) for count, name in names.items())
-            options = {"time": dim, "counts": counts}
+        counts = tuple((name, dim, count) for count, name in names.items()) if is_time else ()
         frozen = tuple(sections) if isinstance(sections, list | tuple) else sections
-        options["options"] = (("indices_or_sections", frozen), ("axis", axis))
-        return cls(selections=tuple(selections), **options, **described(config))
+        options = (("indices_or_sections", frozen), ("axis", axis))
+        return cls(
+            selections=tuple(selections), counts=counts, options=options, **described(config)
+        )
 
     @property
     def label(self) -> str:
@@ -992,9 +991,7 @@ class SplitOperation(Operation):
 
     @property
     def computed_sizes(self) -> Mapping[str, tuple[Dim, Callable[[int], int]]]:
-        if self.time is None:
-            return {}
-        return {str(name): (self.time, _constant_size(count)) for name, count in self.counts}
+        return {str(name): (time, _constant_size(count)) for name, time, count in self.counts}
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         parts = tuple(ops.rearrange(inputs[0], selection) for selection in self.selections)
@@ -1117,9 +1114,14 @@ def _matmul_subscripts(left: int, right: int, is_constant: Sequence[bool]) -> st
 def _written_out(subscripts: str, shapes: Sequence[Shape]) -> str:
     """Return the subscripts of einsum with the letters that ``...`` stands for."""
     operands, arrow, result = subscripts.replace(" ", "").partition("->")
-    if not arrow:  # the letters that occur once, in the order of the alphabet
-        letters = sorted(filter(str.isalpha, operands))
-        result = "..." * ("..." in operands) + "".join(c for c in letters if letters.count(c) == 1)
+    if not arrow:  # the letters that occur once
+        letters = "".join(c for c in operands if c.isalpha() and operands.count(c) == 1)
+        if sorted(letters) != list(letters):
+            raise UnsupportedError(
+                f"einsum {subscripts!r:.40} has no '->': Keras declares a result with axes in the "
+                "order of the alphabet, and TensorFlow computes them in that of the operands"
+            )
+        result = "..." * ("..." in operands) + letters
     pairs = list(zip(operands.split(","), shapes, strict=False))
     counts = [max(0, len(shape) - len(part) + 3) for part, shape in pairs if "..." in part]
     unused = [letter for letter in "ABCDEFGH" if letter not in subscripts]

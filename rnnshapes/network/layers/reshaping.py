@@ -281,6 +281,9 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
     numbers = tuple(int(-1 if n is None else n) for n in config.options["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
         raise ContradictionError(f"target_shape={numbers!r:.40} is not a shape")
+    count = config.names.value(product(config.shapes[0][1:]))
+    if -1 not in numbers and count not in (None, math.prod(numbers)):
+        raise ContradictionError(f"{count} numbers do not fit target_shape={numbers!r:.40}")
     rest = _rest(config, math.prod(n for n in numbers if n > 0)) if -1 in numbers else Dim.of(1)
     dims = tuple(rest if n < 0 else Dim.of(n) for n in numbers)
     return _in_symbols(config, dims), numbers

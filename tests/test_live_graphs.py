@@ -1,0 +1,244 @@
+"""Graphs of live models as calls of layers: names, sources, states, models in models."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+from rnnshapes.errors import InputError
+from rnnshapes.load.live.graph import (
+    is_model,
+    layers_by_name,
+    model_at_each_step,
+    positional_arguments,
+    read_graph,
+    recurrent_layers,
+)
+from rnnshapes.load.live.network import has_graph, read_model, takes_indices
+from rnnshapes.load.saved.untrusted_json import all_printable, parse, printable
+from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.config import Source
+from rnnshapes.ops.constant import MOST_NUMBERS, Constant
+from tests.helpers.subclassed import Classifier, subclassed
+
+T, D = 6, 3
+
+
+def x_of(name: str = "x", *shape: int) -> Any:
+    return keras.Input(shape or (T, D), name=name)
+
+
+def calls_of(model: Any) -> list[tuple[str, list[Any], list[Any]]]:
+    """Return name, sources and initial states of each call."""
+    return [
+        (call.name, list(map(tuple, call.sources)), list(map(tuple, call.initial)))
+        for call in read_graph(model).calls
+    ]
+
+
+def test_calls_come_after_those_that_they_need() -> None:
+    x, y = x_of("x"), x_of("y")
+    a = la.GRU(4, return_sequences=True, name="a")(y)
+    b = la.GRU(4, return_sequences=True, name="b")(x)
+    model = keras.Model([x, y], [la.Add(name="sum")([a, b]), a])
+    assert calls_of(model) == [
+        ("x", [], []),
+        ("y", [], []),
+        ("a", [(1, 0)], []),
+        ("b", [(0, 0)], []),
+        ("sum", [(2, 0), (3, 0)], []),
+    ]
+    assert read_graph(model).outputs == (Tap(4), Tap(2))
+
+
+def test_states_are_taps_of_further_outputs() -> None:
+    x = x_of()
+    _, h, c = la.LSTM(4, return_state=True, name="e")(x)
+    out = la.LSTM(4, name="d")(x, initial_state=[h, c])
+    model = keras.Model(x, [out, c])
+    assert calls_of(model)[-1] == ("d", [(0, 0)], [(1, 1), (1, 2)])
+    assert read_graph(model).outputs == (Tap(2), Tap(1, 2))
+    network = read_model(model)
+    assert [node.mask_dropped for node in network.nodes] == [False, False, True]
+
+
+def inner_model() -> keras.Model:
+    p, q = x_of("p", 4), x_of("q", 4)
+    return keras.Model([p, q], la.Subtract(name="minus")([p, q]), name="m")
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_model_in_a_model_is_followed_at_each_call(by_name: bool) -> None:
+    m, a, b = inner_model(), x_of("a", 4), x_of("b", 4)
+    if by_name:
+        m = keras.Model({"p": m.inputs[0], "q": m.inputs[1]}, m.outputs[0], name="m")
+    first = m({"q": b, "p": a}) if by_name else m([a, b])
+    second = m({"p": first, "q": a}) if by_name else m([first, a])
+    model = keras.Model([a, b], second)
+    assert calls_of(model) == [
+        ("a", [], []),
+        ("b", [], []),
+        ("m/minus", [(0, 0), (1, 0)], []),
+        ("m/minus", [(2, 0), (0, 0)], []),
+    ]
+    assert set(layers_by_name(model)) == {"a", "b", "m", "m/p", "m/q", "m/minus"}
+
+
+def test_model_at_each_step_is_followed_unless_it_rounds() -> None:
+    def of(dtype: str, inner: str) -> Any:
+        model = keras.Sequential(
+            [
+                keras.Input((T, D)),
+                la.GRU(4, name="g", dtype=inner),
+                la.Dense(2, name="d", dtype=inner),
+            ],
+            name="m",
+        )
+        return la.TimeDistributed(model, name="t", dtype=dtype)
+
+    x = x_of("x", 5, T, D)
+    layer = of("float32", "float32")
+    model = keras.Model(x, la.Dense(3, name="out")(layer(x)))
+    calls = read_graph(model).calls
+    found = [(call.name, call.nesting, call.models_ended) for call in calls]
+    assert found == [("x", 0, 0), ("t/g", 1, 0), ("t/d", 1, 1), ("out", 0, 0)]
+    assert {"t", "t/g", "t/d", "out"} <= set(layers_by_name(model))
+    assert model_at_each_step(layer) is layer.layer
+    assert model_at_each_step(of("mixed_float16", "float32")) is None
+    assert model_at_each_step(of("mixed_float16", "mixed_float16")) is not None
+    assert model_at_each_step(la.TimeDistributed(la.Dense(2))) is None
+    assert model_at_each_step(la.Dense(2)) is None
+    empty = keras.Sequential([keras.Input((D,))])
+    assert model_at_each_step(la.TimeDistributed(empty)) is None
+
+
+def test_layer_is_called_with_more_than_tensors() -> None:
+    x = x_of()
+    dense = la.Dense(3, name="d")
+    dropped = la.Dropout(0.5, name="o")(x, training=True)
+    heads = la.MultiHeadAttention(2, 3, name="h")(x, x, use_causal_mask=True)
+    model = keras.Model(x, [dense(dropped), heads])
+    calls = {call.name: call for call in read_graph(model).calls}
+    assert calls["o"].unsupported == ("training",)
+    assert (calls["h"].unsupported, calls["h"].settings) == ((), {"use_causal_mask": True})
+    assert calls["h"].sources == (Tap(0), Tap(0))
+    supported = {node.name: node.layer.declared_shapes is None for node in read_model(model).nodes}
+    assert supported == {"x": True, "o": False, "d": True, "h": True}
+
+
+def operation_on(value: Any) -> tuple[Any, ...]:
+    x = x_of()
+    model = keras.Model(x, keras.ops.add(x, value))
+    return positional_arguments(read_graph(model).calls[-1])
+
+
+def test_arguments_of_operations_are_values() -> None:
+    x = x_of()
+    model = keras.Model(x, keras.ops.where(x > 0.5, x, keras.ops.concatenate([x, x], 1)[:, :T]))
+    calls = [call for call in read_graph(model).calls if call.sources]
+    found = [positional_arguments(call) for call in calls]
+    assert (Source(0), 0.5) in found
+    assert (Source(0), Source(1), Source(2)) in found
+    assert ((Source(0), Source(1)),) in [value[:1] for value in found]
+    array = np.array([0.5, 2, -1], "float32")
+    expected = Constant((0.5, 2.0, -1.0), (3,), "float32")
+    assert operation_on(array) == (Source(0), expected)
+    assert operation_on(keras.ops.convert_to_tensor(array)) == (Source(0), expected)
+    _, variable = operation_on(keras.Variable(array, name="own"))
+    assert not isinstance(variable, Constant)
+
+
+@pytest.mark.parametrize(
+    ("size", "is_read"), [(1, True), (MOST_NUMBERS, True), (MOST_NUMBERS + 1, False)]
+)
+def test_constants_have_a_largest_size(size: int, is_read: bool) -> None:
+    x = x_of("x", 2, size)
+    model = keras.Model(x, keras.ops.multiply(x, np.ones(size, "float32")))
+    _, value = positional_arguments(read_graph(model).calls[-1])
+    assert isinstance(value, Constant) is is_read
+
+
+def test_parts_with_a_cell_and_states_are_recurrent() -> None:
+    lstm, both = la.LSTM(4), la.Bidirectional(la.GRU(3))
+    assert recurrent_layers(lstm) == [lstm]
+    assert recurrent_layers(both) == [both.forward_layer, both.backward_layer]
+    for other in (la.Dense(2), SimpleNamespace(states=1), SimpleNamespace(cell=1)):
+        assert recurrent_layers(other) == []
+
+
+def test_models_with_a_graph_are_known() -> None:
+    x = x_of()
+    functional = keras.Model(x, la.Dense(2)(x))
+    sequential = keras.Sequential([keras.Input((T, D)), la.Dense(2)])
+    unbuilt, own = keras.Sequential([la.Dense(2)]), subclassed(Classifier)
+    assert [is_model(each) for each in (functional, sequential, unbuilt, own, la.Dense(2))] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert [has_graph(each) for each in (functional, sequential, own)] == [True, True, False]
+    for wrong in (unbuilt, keras.Model, 3, la.Dense):
+        with pytest.raises(InputError):
+            has_graph(wrong)
+
+
+def test_inputs_of_embeddings_are_indices() -> None:
+    x, y, z = x_of("x", T), x_of("y", 4, T), x_of("z", T)
+    words = la.Embedding(9, 3)
+    out = [words(x), la.TimeDistributed(la.Embedding(9, 3))(y), la.Rescaling(2.0)(z)]
+    graph = read_graph(keras.Model([x, y, z], out))
+    assert [takes_indices(graph, position) for position in range(3)] == [True, True, False]
+
+
+# --- JSON of files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, {"b": null}], "a": 2}', b'{"a": 2, "c": "\xc3\xa4"}'])
+def test_object_is_parsed(text: Any) -> None:
+    assert parse(text, "it")["a"] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        "3",
+        "",
+        "{",
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": %s}' % ("1" * 41),
+        '{"a": %s}' % ("[" * 65 + "]" * 65),
+        '{"a": [%s]}' % ("," * 500_000),
+    ],
+)
+def test_other_text_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^it "):
+        parse(text, "it")
+
+
+def test_largest_object_is_parsed() -> None:
+    assert parse('{"a": %s}' % ("1" * 40), "it") == {"a": int("1" * 40)}
+    assert parse('{"a": %s}' % ("[" * 64 + "]" * 64), "it")
+    with pytest.raises(InputError):
+        parse('{"a": 1, "a": 2}', "it", unique_keys=True)
+    assert parse('{"a": 1, "b": 2}', "it", unique_keys=True) == {"a": 1, "b": 2}
+
+
+def test_text_of_a_file_can_be_printed() -> None:
+    assert printable("a ä 日") == "a ä 日"
+    assert printable("a\x1b[31m\n") == "a\\x1b[31m\\n"
+    assert printable("\u202ea") == "\\u202ea"
+    assert printable("a" * 5000) == "a" * 5000
+    assert printable("\n" * 1000) == "\\n" * 1000
+    assert printable("\n" * 1001) == "\\n" * 1000 + "…"
+    assert all_printable({"\n": ["\n", 1, None, {"a": "\t"}]}) == {
+        "\\n": ["\\n", 1, None, {"a": "\\t"}]
+    }

@@ -1,0 +1,477 @@
+"""Arrays of saved models: which layer each belongs to, and what older Keras wrote in its place."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnshapes.errors import InputError
+from rnnshapes.load.saved.config_layers import SavedLayer
+from rnnshapes.load.saved.hdf5_client import Dataset, StoredWeight
+from rnnshapes.load.saved.old_keras import keras3_refusal, modernize_layer, modernize_weights
+from rnnshapes.load.saved.weight_paths import (
+    array_order,
+    assign_by_group,
+    assign_by_name,
+    weight_owners,
+)
+from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+
+Config = dict[str, Any]
+LSTM: Config = {"class_name": "LSTM", "config": {"units": 3}}
+FROZEN: Config = {"class_name": "GRU", "config": {"units": 3, "trainable": False}}
+
+
+def cell(kind: str, **config: Any) -> Config:
+    return {"class_name": f"{kind}Cell", "config": {"units": 3, **config}}
+
+
+def stack(*cells: Config) -> Config:
+    return {"class_name": "StackedRNNCells", "config": {"cells": list(cells)}}
+
+
+# --- Owners of arrays -----------------------------------------------------------------------------
+
+OWNERS: list[tuple[str, Config, list[tuple[str, str]]]] = [
+    ("Dense", {}, [("Dense", "")]),
+    ("LSTM", {}, [("LSTM", "cell/")]),
+    ("ConvLSTM1D", {}, [("ConvLSTM1D", "cell/")]),
+    ("Own", {}, [("Own", "")]),
+    ("RNN", {"cell": cell("GRU")}, [("GRU", "cell/")]),
+    (
+        "RNN",
+        {"cell": stack(cell("GRU"), cell("LSTM"), cell("GRU"))},
+        [
+            ("GRU", "cell/cells/gru_cell/"),
+            ("LSTM", "cell/cells/lstm_cell/"),
+            ("GRU", "cell/cells/gru_cell_1/"),
+        ],
+    ),
+    (
+        "Bidirectional",
+        {"layer": LSTM},
+        [("LSTM", "forward_layer/cell/"), ("LSTM", "backward_layer/cell/")],
+    ),
+    (
+        "Bidirectional",
+        {"layer": LSTM, "backward_layer": FROZEN},
+        [("LSTM", "forward_layer/cell/"), ("GRU", "backward_layer/cell/")],
+    ),
+    (
+        "TimeDistributed",
+        {"layer": {"class_name": "Conv1D", "config": {}}},
+        [("Conv1D", "layer/")],
+    ),
+    (
+        "TimeDistributed",
+        {"layer": {"class_name": "Bidirectional", "config": {"layer": LSTM}}},
+        [("LSTM", "layer/forward_layer/cell/"), ("LSTM", "layer/backward_layer/cell/")],
+    ),
+    (
+        "MultiHeadAttention",
+        {},
+        [("EinsumDense", f"{part}_dense/") for part in ("query", "key", "value", "output")],
+    ),
+    (
+        "MultiHeadAttention",
+        {"use_gate": True},
+        [("EinsumDense", f"{p}_dense/") for p in ("query", "key", "_gate", "value", "output")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "config", "expected"), OWNERS)
+def test_parts_of_a_layer_own_arrays(kind: str, config: Config, expected: Any) -> None:
+    found = list(weight_owners(kind, config))
+    assert [(owner.class_name, owner.path) for owner in found] == expected
+    assert [owner.is_known for owner in found] == [name != "Own" for name, _ in expected]
+    frozen = weight_owners(kind, {**config, "trainable": False})
+    assert not any(owner.trained for owner in frozen)
+    trained = [owner.trained for owner in found]
+    assert trained == [config.get("backward_layer") != FROZEN or n == 0 for n in range(len(found))]
+
+
+def test_cells_of_a_stack_may_be_frozen() -> None:
+    config = {"cell": stack(cell("GRU", trainable=False), cell("LSTM"))}
+    assert [owner.trained for owner in weight_owners("RNN", config)] == [False, True]
+
+
+def test_layers_are_wrapped_at_most_eight_times() -> None:
+    def wrapped(depth: int) -> Config:
+        if not depth:
+            return LSTM
+        return {"class_name": "TimeDistributed", "config": {"layer": wrapped(depth - 1)}}
+
+    (owner,) = weight_owners("TimeDistributed", {"layer": wrapped(7)})
+    assert owner.path == "layer/" * 8 + "cell/"
+    with pytest.raises(InputError):
+        list(weight_owners("TimeDistributed", {"layer": wrapped(8)}))
+
+
+def test_arrays_are_in_the_order_of_their_numbers() -> None:
+    names = ["10", "9", "b", "0", "a", "999999999"]
+    found = sorted((dataset(name) for name in names), key=array_order)
+    assert [each.path[-1] for each in found] == ["0", "9", "10", "999999999", "a", "b"]
+
+
+# --- Layers of a file -----------------------------------------------------------------------------
+
+
+def dataset(path: str, *shape: int, number: int = 0) -> Dataset:
+    return Dataset(number, tuple(path.split("/")), shape, "float32", True, True)
+
+
+def client(paths: dict[str, tuple[int, ...]], groups: dict[str, Config] | None = None) -> Any:
+    datasets = [dataset(path, *shape, number=n) for n, (path, shape) in enumerate(paths.items())]
+    return SimpleNamespace(datasets=datasets, groups=groups or {})
+
+
+def layer(name: str, kind: str, group: str = "", **config: Any) -> SavedLayer:
+    own = name.rsplit("/", maxsplit=1)[-1]
+    return SavedLayer(name, own, kind, config, True, group, name.split("/", maxsplit=1)[0])
+
+
+def found_in(assigned: Any) -> dict[str, list[str]]:
+    return {
+        name: ["/".join(d.path) for weight in weights for d in weight.datasets]
+        for name, weights in assigned.by_layer.items()
+    }
+
+
+def test_arrays_are_assigned_by_group() -> None:
+    paths = {
+        "layers/lstm/cell/vars/1": (3, 12),
+        "layers/lstm/cell/vars/0": (4, 12),
+        "layers/lstm/cell/seed_generator/vars/0": (2,),
+        "layers/dense/vars/0": (3, 2),
+        "layers/own/part/vars/0": (7,),
+        "layers/own/vars/0": (8,),
+        "layers/own/seed_generator/vars/0": (2,),
+        "layers/other/vars/0": (1,),
+        "optimizer/vars/0": (),
+    }
+    layers = [
+        layer("a", "LSTM", "layers/lstm"),
+        layer("d", "Dense", "layers/dense"),
+        layer("o", "Own", "layers/own"),
+        layer("e", "Dense", "layers/dense_1"),
+    ]
+    assigned = assign_by_group(client(paths), layers)
+    assert found_in(assigned) == {
+        "a": ["layers/lstm/cell/vars/0", "layers/lstm/cell/vars/1"],
+        "d": ["layers/dense/vars/0"],
+        "o": ["layers/own/part/vars/0", "layers/own/vars/0"],
+        "e": [],
+    }
+    assert [weight.name for weight in assigned.by_layer["a"]] == ["cell/vars/0", "cell/vars/1"]
+    assert ["/".join(d.path) for d in assigned.unassigned] == ["layers/other/vars/0"]
+    assert ["/".join(d.path) for d in assigned.optimizer] == ["optimizer/vars/0"]
+    assert (assigned.named, assigned.aliases) == (False, {})
+
+
+def test_groups_are_found_by_names_of_layers() -> None:
+    paths = {"layers/dense/vars/0": (3, 2), "layers/dense_1/vars/0": (2, 2)}
+    groups: dict[str, Config] = {
+        "layers/dense/vars": {"name": "second"},
+        "layers/dense_1/vars": {"name": "first"},
+        "layers/dense_2": {"name": "first"},
+    }
+    layers = [layer("first", "Dense", "layers/dense"), layer("second", "Dense", "layers/dense_1")]
+    assert found_in(assign_by_group(client(paths, groups), layers)) == {
+        "first": ["layers/dense_1/vars/0"],
+        "second": ["layers/dense/vars/0"],
+    }
+    groups["layers/dense/vars"]["name"] = "first"  # two of one name say nothing
+    assert found_in(assign_by_group(client(paths, groups), layers)) == {
+        "first": ["layers/dense/vars/0"],
+        "second": ["layers/dense_1/vars/0"],
+    }
+
+
+def test_layer_without_arrays_is_the_one_of_its_config() -> None:
+    paths = {"layers/m/layers/dense/vars/0": (3, 2)}
+
+    def of(number: int, units: int = 2) -> Config:
+        return {"units": units, "shared_object_id": number, "parts": [{"shared_object_id": number}]}
+
+    owner = layer("m/d", "Dense", "layers/m/layers/dense", **of(7))
+    for other, alias in (
+        (layer("n/d", "Dense", "layers/n/layers/dense", **of(8)), True),
+        (layer("n/d", "Dense", "layers/n/layers/dense", **of(7, 3)), False),
+        (layer("n/d", "Dense", "layers/n/layers/dense", **of(7), more=1), False),
+        (layer("n/e", "Dense", "layers/n/layers/dense", **of(7)), False),
+        (layer("n/d", "GRU", "layers/n/layers/dense", **of(7)), False),
+    ):
+        assigned = assign_by_group(client(paths), [owner, other])
+        assert assigned.aliases == ({other.name: "m/d"} if alias else {})
+
+
+def test_arrays_are_assigned_by_name() -> None:
+    names = ["d/kernel:0", "d/bias:0"]
+    paths = {f"model_weights/d/{name}": (3, 2) for name in names}
+    paths |= {"model_weights/m/m/e/kernel:0": (2,), "model_weights/m/m/f/kernel:0": (3,)}
+    paths |= {"model_weights/x/kernel:0": (1,), "optimizer_weights/a": ()}
+    groups: dict[str, Config] = {
+        "model_weights": {},
+        "model_weights/d": {"weight_names": [*names, "d/none:0"]},
+        "model_weights/m": {"weight_names": ["m/f/kernel:0", "m/e/kernel:0"]},
+    }
+    layers = [layer("d", "Dense"), layer("m/e", "Dense"), layer("m/f", "Dense")]
+    assigned = assign_by_name(client(paths, groups), layers)
+    assert found_in(assigned) == {
+        "d": [f"model_weights/d/{name}" for name in names],
+        "m/e": ["model_weights/m/m/e/kernel:0"],
+        "m/f": ["model_weights/m/m/f/kernel:0"],
+    }
+    assert [weight.name for weight in assigned.by_layer["d"]] == ["kernel", "bias"]
+    assert ["/".join(d.path) for d in assigned.unassigned] == ["model_weights/x/kernel:0"]
+    assert [d.path[0] for d in assigned.optimizer] == ["optimizer_weights"]
+    assert assigned.named
+    bare = {path.removeprefix("model_weights/"): shape for path, shape in paths.items()}
+    own = {path.removeprefix("model_weights/"): groups[path] for path in list(groups)[1:]}
+    assert found_in(assign_by_name(client(bare, own), layers))["d"] == [f"d/{n}" for n in names]
+    assert found_in(assign_by_name(client(bare, own), layers))["m/f"] == ["m/m/f/kernel:0"]
+
+
+def test_frozen_direction_comes_last_in_the_file() -> None:
+    """The arrays of both directions are those of Keras's order."""
+    names = [f"b/{way}_x/{name}:0" for way in ("backward", "forward") for name in ("k", "r")]
+    both = layer("b", "Bidirectional", layer=FROZEN, backward_layer=LSTM)
+    groups = {"b": {"weight_names": names}}
+    assigned = assign_by_name(client({f"b/{n}": (2,) for n in names}, groups), [both])
+    found = [("/".join(w.datasets[0].path[2:]), w.trained) for w in assigned.by_layer["b"]]
+    assert found == [
+        ("forward_x/k:0", False),
+        ("forward_x/r:0", False),
+        ("backward_x/k:0", True),
+        ("backward_x/r:0", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "trained"),
+    [
+        (4, [True, True, False, False]),
+        (2, [True, False]),
+        (3, [True, True, True]),
+        (0, []),
+    ],
+)
+def test_arrays_without_paths_are_divided(count: int, trained: list[bool]) -> None:
+    """Half of them are those of each direction; an odd number of them is left as it is."""
+    names = [f"w{number}:0" for number in range(count)]
+    both = layer("b", "Bidirectional", layer=LSTM, backward_layer=FROZEN)
+    groups = {"b": {"weight_names": names}}
+    assigned = assign_by_name(client({f"b/{n}": (2,) for n in names}, groups), [both])
+    found = assigned.by_layer["b"]
+    assert [weight.name for weight in found] == [f"w{number}" for number in range(count)]
+    assert [weight.trained for weight in found] == trained
+
+
+# --- Options of Keras 1 and 2 ---------------------------------------------------------------------
+
+RECURRENT: Config = {
+    "recurrent_activation": KERAS2_HARD_SIGMOID,
+    "activation": "tanh",
+    "reset_after": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "new_kind", "expected"),
+    [
+        ("Dense", {"output_dim": 3, "bias": False}, "Dense", {"units": 3, "use_bias": False}),
+        ("Dense", {"units": 2, "output_dim": 3}, "Dense", {"units": 2}),
+        ("Embedding", {"output_dim": 3}, "Embedding", {"output_dim": 3}),
+        ("TimeDistributedDense", {"output_dim": 3}, "Dense", {"units": 3}),
+        (
+            "Convolution1D",
+            {"nb_filter": 3, "filter_length": 2, "border_mode": "same", "subsample_length": 2},
+            "Conv1D",
+            {"filters": 3, "kernel_size": 2, "padding": "same", "strides": 2},
+        ),
+        ("Dropout", {"p": 0.5}, "Dropout", {"rate": 0.5}),
+        ("Dense", {"activation": "swish"}, "Dense", {"activation": "silu"}),
+        ("Dense", {"activation": "own"}, "Dense", {"activation": {"config": "own"}}),
+        (
+            "Dense",
+            {"activation": "hard_sigmoid"},
+            "Dense",
+            {"activation": KERAS2_HARD_SIGMOID},
+        ),
+        ("GRU", {"units": 3}, "GRU", {"units": 3, **RECURRENT}),
+        (
+            "LSTM",
+            {"inner_activation": "sigmoid", "activation": "relu", "dropout_W": 0.1},
+            "LSTM",
+            {**RECURRENT, "recurrent_activation": "sigmoid", "activation": "relu", "dropout": 0.1},
+        ),
+        (
+            "CuDNNGRU",
+            {"units": 3},
+            "GRU",
+            {
+                "units": 3,
+                "activation": "tanh",
+                "recurrent_activation": "sigmoid",
+                "use_bias": True,
+                "reset_after": True,
+            },
+        ),
+        (
+            "TimeDistributed",
+            {"layer": {"class_name": "Convolution1D", "config": {"nb_filter": 2}}},
+            "TimeDistributed",
+            {"layer": {"class_name": "Conv1D", "config": {"filters": 2}}},
+        ),
+        (
+            "StackedRNNCells",
+            {"cells": [{"class_name": "GRUCell", "config": {"units": 2}}, 3]},
+            "StackedRNNCells",
+            {"cells": [{"class_name": "GRUCell", "config": {"units": 2, **RECURRENT}}, 3]},
+        ),
+    ],
+)
+def test_options_have_the_names_of_keras_3(
+    kind: str, options: Config, new_kind: str, expected: Config
+) -> None:
+    before = repr(options)
+    found_kind, found = modernize_layer(kind, options)
+    assert found_kind == new_kind
+    assert {name: found[name] for name in expected} == expected
+    assert "recurrent_activation" not in found or new_kind in ("LSTM", "GRU")
+    assert repr(options) == before
+
+
+# --- Arrays of Keras 1 and 2 ----------------------------------------------------------------------
+
+
+def stored(arrays: dict[str, np.ndarray]) -> list[StoredWeight]:
+    return [
+        StoredWeight(name, a.shape, (dataset(name, *a.shape, number=n),))
+        for n, (name, a) in enumerate(arrays.items())
+    ]
+
+
+def modern(kind: str, arrays: dict[str, np.ndarray], backend: str = "") -> dict[str, np.ndarray]:
+    values = list(arrays.values())
+    reader: Any = SimpleNamespace(values=lambda datasets: [values[d.number] for d in datasets])
+    weights = modernize_weights(kind, stored(arrays), backend)
+    found = {weight.name: weight.values(reader) for weight in weights}
+    assert [weight.shape for weight in weights] == [array.shape for array in found.values()]
+    return found
+
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "gates"), [("LSTM", "icfo", "ifco"), ("GRU", "zrh", "zrh")]
+)
+def test_arrays_of_gates_are_joined(kind: str, order: str, gates: str) -> None:
+    shapes = {"W": (3, 5), "U": (5, 5), "b": (5,)}
+    arrays = {f"{n}_{gate}": RNG.random(s) for gate in order for n, s in shapes.items()}
+    found = modern(kind, arrays)
+    for name, own in (("kernel", "W"), ("recurrent_kernel", "U"), ("bias", "b")):
+        joined = np.concatenate([arrays[f"{own}_{gate}"] for gate in gates], axis=-1)
+        np.testing.assert_array_equal(found[name], joined)
+    arrays["U_" + order[1]] = RNG.random((5, 6))
+    assert list(modern(kind, arrays)) != ["kernel", "recurrent_kernel", "bias"]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3)])
+def test_arrays_of_cudnn_are_turned(kind: str, gates: int) -> None:
+    kernel, recurrent = RNG.random((3, gates * 5)), RNG.random((5, gates * 5))
+    bias = RNG.random(2 * gates * 5)
+    found = modern(kind, {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias})
+    for gate in range(gates):
+        part = slice(5 * gate, 5 * gate + 5)
+        np.testing.assert_array_equal(found["recurrent_kernel"][:, part], recurrent[:, part].T)
+        columns = kernel[:, part].reshape(5, 3)
+        np.testing.assert_array_equal(found["kernel"][:, part], columns.T)
+    rows = bias.reshape(2, -1)
+    np.testing.assert_array_equal(found["bias"], rows if kind == "GRU" else rows.sum(axis=0))
+    plain = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias[: gates * 5]}
+    for name, array in modern(kind, plain).items():
+        np.testing.assert_array_equal(array, plain[name])
+
+
+KERNEL = RNG.random((2, 1, 3, 4))
+OTHER = RNG.random((4, 3, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "backend", "expected"),
+    [
+        ("Dense", {"dense_1_W": KERNEL, "dense_1_b": OTHER}, "", {"kernel": KERNEL, "bias": OTHER}),
+        ("Embedding", {"embedding_1_W": KERNEL}, "", {"embeddings": KERNEL}),
+        ("SimpleRNN", {"rnn_1_U": KERNEL}, "", {"recurrent_kernel": KERNEL}),
+        ("Conv1D", {"conv_W": KERNEL}, "tensorflow", {"kernel": KERNEL[:, 0]}),
+        ("Conv1D", {"conv_W": KERNEL}, "theano", {"kernel": KERNEL[::-1, 0]}),
+        ("Conv1D", {"W": OTHER}, "", {"kernel": OTHER[..., 0].transpose(2, 1, 0)}),
+        ("Conv1D", {"W": OTHER}, "theano", {"kernel": OTHER[..., 0].transpose(2, 1, 0)[::-1]}),
+        ("Conv1D", {"kernel": KERNEL[0]}, "", {"kernel": KERNEL[0]}),
+        ("Conv1D", {"kernel": KERNEL[0]}, "theano", {"kernel": KERNEL[0][::-1]}),
+        ("Conv1D", {"bias": KERNEL[0]}, "theano", {"bias": KERNEL[0]}),
+        ("Conv2D", {"kernel": KERNEL}, "theano", {"kernel": KERNEL[::-1, ::-1]}),
+        ("Conv2D", {"kernel": KERNEL}, "tensorflow", {"kernel": KERNEL}),
+        ("Conv2D", {"bias": KERNEL}, "theano", {"bias": KERNEL}),
+        (
+            "ConvLSTM2D",
+            {"recurrent_kernel": KERNEL},
+            "theano",
+            {"recurrent_kernel": KERNEL[::-1, ::-1]},
+        ),
+        ("Conv3D", {"kernel": KERNEL[0]}, "theano", {"kernel": KERNEL[0][::-1]}),
+        ("DepthwiseConv2D", {"depthwise_kernel": KERNEL}, "", {"kernel": KERNEL}),
+        ("SeparableConv1D", {"depthwise_kernel": KERNEL}, "", {"depthwise_kernel": KERNEL}),
+    ],
+)
+def test_arrays_have_the_names_and_axes_of_keras_3(
+    kind: str, arrays: Any, backend: str, expected: Any
+) -> None:
+    found = modern(kind, arrays, backend)
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def model(*layers: Config, kind: str = "Sequential") -> Config:
+    return {"class_name": kind, "config": {"name": "m", "layers": list(layers)}}
+
+
+def part(kind: str, **config: Any) -> Config:
+    return {"class_name": kind, "config": {"name": "p", **config}}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (model(part("InputLayer"), part("Dense")), ""),
+        (model(part("Dense", units=3)), ""),
+        (model(3), ""),  # type: ignore[arg-type]
+        (model(), ""),
+        ([part("Dense")], "list"),
+        ({"class_name": "Sequential", "config": [part("Dense")]}, "list"),
+        (model(part("Dense"), part("CuDNNGRU")), "CuDNNGRU"),
+        (model(part("Convolution1D")), "Convolution1D"),
+        (model(part("Merge")), "Merge"),
+        (model(part("Dense", name="a/b")), "a/b"),
+        (model(part("GRU", time_major=False)), "time_major"),
+        (model(part("Dense", output_dim=3)), "output_dim"),
+        (model(part("Embedding", output_dim=3)), ""),
+        (model(part("Dropout", p=0.5)), "option p"),
+        (model(part("TimeDistributed", layer=part("CuDNNLSTM"))), "CuDNNLSTM"),
+        (model(part("Dense", batch_input_shape=[None, 3])), "batch_input_shape"),
+        (model(part("InputLayer", batch_input_shape=[None, 3])), ""),
+        (model(part("Dense", batch_input_shape=[None, 3]), kind="Functional"), ""),
+        (model(part("Dense"), part("Dense", batch_input_shape=[None, 3])), ""),
+    ],
+)
+def test_reason_why_keras_3_refuses_a_model(config: Any, said: str) -> None:
+    found = keras3_refusal(config)
+    assert said in found
+    assert bool(found) is bool(said)
