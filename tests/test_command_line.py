@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import __version__, memory
+from rnnshapes import InputError, __version__, memory
+from rnnshapes.api import conversion
 from rnnshapes.ops.interface import ACTIVATIONS
+from rnnshapes.render.formats import json_csv
 from tests.helpers.commands import assert_refused
-from tests.helpers.files import saved
+from tests.helpers.files import layer, legacy_file, saved
+from tests.helpers.files import sequential as legacy_sequential
 from tests.helpers.models import sequential
 
 #: What is typed, and what the line of error mentions.
@@ -213,3 +219,116 @@ def test_memory_is_rounded_above_1_kib(count: int, text: str) -> None:
 
 def test_available_memory_is_plausible() -> None:
     assert 10**8 < memory.available() < 10**15
+
+
+#: Calls of functions with options that exclude each other, and what the error names.
+EXCLUDING: list[tuple[str, tuple[Any, ...], dict[str, Any], list[str]]] = [
+    ("inspect", (), {"values": True}, ["values"]),
+    ("inspect_files", ("m.keras",), {}, ["m.keras", "list"]),
+    ("inspect_files", (Path("m.keras"),), {}, ["m.keras", "list"]),
+    ("golden", (), {"quantize": "int8", "layout": "pytorch"}, ["quantize", "layout"]),
+    ("golden", (), {"quantize": "int8", "dtype": "float32"}, ["quantize", "dtype"]),
+    *(
+        ("verify", (), {"against": "w.pt", **option}, ["--against", "weight file"])
+        for option in (
+            {"x": [[1.0, 2.0, 3.0]]},
+            {"probe": True},
+            {"dtype": "float32"},
+            {"tolerance": 0.0},
+        )
+    ),
+    ("verify", (), {"dtype": "float32"}, ["dtype", "against"]),
+    ("verify", (), {"tolerance": 0.0}, ["tolerance", "against"]),
+    ("convert", ("w.pt", "n.weights.h5"), {"like": "m.keras", "to": "torch"}, ["--like", "--to"]),
+    ("convert", ("w.pt", "n.h5"), {"like": "m.keras"}, ["n.h5", ".weights.h5"]),
+    ("convert", (None, "n.weights.h5"), {"like": "m.keras"}, ["--like", "path"]),
+    ("convert", ("m.keras", "w.safetensors"), {"to": "own"}, ["own", "torch", "flax", "onnx"]),
+    ("convert", ("m.keras", "w.npz"), {"to": "torch"}, ["w.npz", ".safetensors"]),
+    ("convert", ("m.keras", "w.txt"), {}, ["w.txt", ".safetensors", ".npz", ".onnx", ".h"]),
+    ("convert", ("m.keras", "m.keras"), {}, ["m.keras"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "options", "names"),
+    EXCLUDING,
+    ids=[f"{case[0]}-{'-'.join(case[2])}" for case in EXCLUDING],
+)
+def test_excluding_arguments_are_input_errors(
+    function: str, args: Any, options: Any, names: list[str], in_folder: Any
+) -> None:
+    with pytest.raises(InputError) as error:
+        getattr(rnnshapes, function)(*args, **options)
+    assert all(name in str(error.value) for name in names), str(error.value)
+    assert not list(Path().iterdir())
+
+
+def test_endings_name_the_framework() -> None:
+    targets = {"a.Safetensors": "torch", "a.NPZ": "flax", "a.onnx": "onnx", "a.h": "c"}
+    for name, expected in targets.items():
+        assert conversion.target_of(Path(name), None) == expected
+        assert conversion.target_of(Path(name), expected) == expected
+
+
+def test_failures_in_files_are_told_on_standard_error(run, in_folder) -> None:
+    """Nobody sees the file; what passes says nothing."""
+    y_hat = rnnshapes.golden(N=2, T=4).arrays["y_hat"].astype("float32")
+    np.savez("right.npz", y_hat=y_hat, unheard=np.zeros(3))
+    np.save("wrong.npy", y_hat.swapaxes(0, 1))
+    verify = ("verify", "--N", 2, "--T", 4, "--against")
+    done = run(*verify, "wrong.npy", "-o", "r.json")
+    assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert [word in done.err for word in ("FAILED", "r.json")] == [True, True]
+    assert run(*verify, "wrong.npy", "-q").err == ""
+    for options, names in (((), []), (("-q",), ["unheard"])):
+        done = run(*verify, "right.npz", "--ignore", "unheard", "-o", "r.json", *options)
+        assert (done.status, done.out, done.err.count("\n")) == (0, "", len(names))
+        assert [name for name in names if name not in done.err] == []
+    config = legacy_sequential(layer("SimpleRNN", "r", units=5, batch_input_shape=[None, 6, 4]))
+    shapes = {"kernel:0": (4, 5), "recurrent_kernel:0": (5, 5), "b": (4,)}
+    arrays = {"r": [(name, np.zeros(shape, "f")) for name, shape in shapes.items()]}
+    legacy_file(in_folder / "odd.h5", config, arrays)
+    for options in (("-o", "i.json"), ("-o", "i.json", "--no-keras")):
+        done = run("inspect", "odd.h5", *options)
+        assert (done.status, done.out) == (1, "")
+        assert [word in done.err for word in ("FAILED", "i.json")] == [True, True]
+    done = run("inspect", "--no-keras", "-o", "i.json")
+    assert (done.status, done.err) == (0, "")
+    Path("bad.keras").write_bytes(b"no model")
+    done = run("inspect", "bad.keras", "odd.h5")
+    assert done.status > 0
+    assert [word in done.err for word in ("2 of 2", "bad.keras")] == [True, True]
+
+
+#: What is typed, and the same in Python.
+TYPED: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("-N 2 -T 6 -D 4 -M 7 -K 3", {"N": 2, "T": 6, "D": 4, "M": 7, "K": 3}),
+    ("--N 2 --T 6 --D 4 --M 7 --K 3", {"N": 2, "T": 6, "D": 4, "M": 7, "K": 3}),
+    ("--cell LSTM -M 6,4", {"cell": "lstm", "M": [6, 4]}),
+    ("--cell SimpleRNN --M 6 --M 4,3", {"cell": "simple", "M": [6, 4, 3]}),
+    ("--activation relu", {"activation": "relu"}),
+    (
+        "--cell gru --recurrent-activation relu --no-reset-after",
+        {"cell": "gru", "recurrent_activation": "relu", "reset_after": False},
+    ),
+    ("--cell gru --reset-after", {"cell": "gru", "reset_after": True}),
+    ("--no-bias", {"use_bias": False}),
+    ("--bias --one-direction --forwards --last-only", {"use_bias": True}),
+    ("--bidirectional --merge-mode sum", {"bidirectional": True, "merge_mode": "sum"}),
+    ("--go-backwards --return-sequences", {"go_backwards": True, "return_sequences": True}),
+]
+
+
+@pytest.mark.parametrize(("typed", "options"), TYPED, ids=[typed for typed, _ in TYPED])
+def test_options_are_those_of_the_functions(typed: str, options: Any, run) -> None:
+    def as_json(result: Any) -> Any:
+        return json.loads("".join(json_csv.json_chunks(result.to_dict())))
+
+    shown = run("inspect", *typed.split(), "--no-keras", "--format", "json")
+    assert json.loads(shown.out) == as_json(rnnshapes.inspect(**options, keras=False))
+    for seed in ((), ("--seed", "7")):
+        more = {"seed": 7} if seed else {}
+        shown = run("trace", *typed.split(), *seed, "--no-keras", "--show=h", "--format", "json")
+        expected = as_json(rnnshapes.trace(**options, **more, keras=False, show="h"))
+        assert json.loads(shown.out) == expected

@@ -8,12 +8,23 @@ from typing import Any
 
 import keras
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import layers as la
 
 import rnnshapes
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection, inspect_network
-from rnnshapes.render.flow_layout import BoxArrow, Lane, LayerBox, RecurrentDiagram, layout
+from rnnshapes.ops.dims import Dim
+from rnnshapes.render.flow_layout import (
+    BoxArrow,
+    Lane,
+    LayerBox,
+    RecurrentDiagram,
+    at,
+    layout,
+    packed,
+)
 from tests.helpers.cells import NAMES
 from tests.helpers.models import Doubled, model_of
 
@@ -50,6 +61,28 @@ def lane(result: Inspection, most: int = 10, number: int = 0) -> Lane:
 def steps(one: Lane) -> list[str]:
     """Its steps, and dots for those left out."""
     return [step.step if step else "..." for step in one.steps]
+
+
+# --- Texts --------------------------------------------------------------------------------------
+
+
+def test_values_at_a_step_are_written_by_index() -> None:
+    steps = Dim.named("T")
+    found = [at("h", step) for step in (Dim.of(0), Dim.of(12), Dim.of(-1), steps, steps + -1)]
+    assert found == ["h_0", "h_12", "h_{-1}", "h_{T}", "h_{T-1}"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("ab", min_size=1, max_size=9), max_size=8), st.integers(3, 25))
+def test_texts_share_lines_as_far_as_they_fit(texts: list[str], room: int) -> None:
+    """One that is longer than a line goes on in the next."""
+    lines = list(packed(texts, room))
+    assert all(0 < len(line) <= room for line in lines)
+    assert "".join("".join(lines).split()) == "".join(texts)
+    if all(len(text) <= room for text in texts):
+        assert [text for line in lines for text in line.split("   ")] == texts
+        for line, following in pairwise(lines):
+            assert len(line) + 3 + len(following.split("   ")[0]) > room
 
 
 # --- Boxes and the arrows between them ----------------------------------------------------------
@@ -338,9 +371,10 @@ def test_masks_and_unmerged_outputs_are_noted() -> None:
     x = keras.Input((9, 3))
     plain, masked = la.GRU(4)(x), la.GRU(4)(la.Masking()(x))
     both = la.Bidirectional(la.GRU(4), merge_mode=None)(x)
-    result = rnnshapes.inspect(keras.Model(x, [plain, masked, *both]))
+    merged = la.Bidirectional(la.GRU(4))(x)
+    result = rnnshapes.inspect(keras.Model(x, [plain, masked, *both, merged]))
     notes = [box.notes for box in boxes(result) if box.recurrence]
-    assert [len(found) for found in notes] == [0, 1, 1]
+    assert [len(found) for found in notes] == [0, 1, 1, 0]
     assert "mask" in notes[1][0]
 
 

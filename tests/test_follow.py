@@ -17,13 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keras import layers as la
 
 from rnnshapes.cli import keyboard
 from rnnshapes.cli.follow import StepBrowser
+from rnnshapes.errors import InputError
 from rnnshapes.forward.recurrence_steps import steps_of_sample
+from rnnshapes.render.document import Sheet
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
+from tests.helpers.commands import mentioning
 from tests.helpers.fork_server import ForkServer
+from tests.helpers.models import functional, randomized
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 ENTER, LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
@@ -299,6 +304,9 @@ WRONG = [
     (["--follow", "--golden", "x.npz"], ["--follow", "--golden"]),
     (["--follow", "--plot", "x.png"], ["--follow", "--plot"]),
     (["--follow", "--show", "h"], ["--follow", "--show"]),
+    (["--follow", "--step", "3"], ["--follow", "--step"]),
+    (["--follow", "--quantize", "int8"], ["--follow", "--quantize"]),
+    (["--follow", "--delay", "0.5"], ["--follow", "terminal"]),
     (["--follow"], ["--follow", "terminal", "--golden FILE"]),
 ]
 
@@ -396,6 +404,128 @@ def test_scrolling_ends_where_the_step_ends(monkeypatch) -> None:
     left = iter([*["down"] * 3, "right", *["page down"] * 5, "up", "q"])
     shown.run(lambda seconds: next(left))
     assert (shown.first_line > 3, shown.lines_below) == (True, 1)
+
+
+def shown_on(browser: StepBrowser, lines: int, width: int = 80) -> list[str]:
+    """Return the picture of a browser, line by line."""
+    picture = browser.picture(Sheet(width, height=lines))
+    return ["".join(span.text for span in line) for line in picture]
+
+
+def test_picture_is_as_high_as_the_screen(monkeypatch) -> None:
+    shown = browser(monkeypatch, T=7, cell="lstm")
+    whole = shown_on(shown, 99)
+    end = len(whole) - 1
+    while not whole[end - 1]:
+        end -= 1
+    body = whole[3:end]
+    dense = [line for line in body if line]
+    for lines in range(1, 60):
+        shown.first_line = 0
+        picture = shown_on(shown, lines)
+        assert len(picture) == lines
+        room = max(0, lines - 4)
+        expected = dense if len(dense) <= room < len(body) else body
+        assert shown.lines_below == max(0, len(expected) - room)
+        if lines > 4:
+            assert picture[:2] == whole[:2]
+            assert [line for line in picture[3:-1] if line] == [ln for ln in expected[:room] if ln]
+        below = re.search(r"(\d+) more", picture[-1])
+        assert (below and int(below[1])) == (shown.lines_below or None)
+
+
+def test_scrolling_shows_every_line(monkeypatch) -> None:
+    shown = browser(monkeypatch, T=7, cell="lstm")
+    whole = [line for line in shown_on(shown, 99)[3:-1] if line]
+    seen: list[str] = []
+    for first in range(99):
+        shown.first_line = first
+        part = shown_on(shown, 12)[3:-1]
+        assert len(part) == 8
+        if shown.first_line < first:
+            break
+        seen += part if first == 0 else part[-1:]
+    assert [line for line in seen if line] == whole
+    assert shown.lines_below == 0
+    assert "up" in shown_on(shown, 12)[-1]
+    shown.first_line = -5
+    shown_on(shown, 12)
+    assert shown.first_line == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [("down", 1), ("j", 1), ("page down", 10), ("up", 0), ("k", 0), ("page up", 0), ("x", 0)],
+)
+def test_keys_scroll_by_lines(key: str, lines: int, monkeypatch, capsys) -> None:
+    def first_line(*typed: str) -> int:
+        shown = browser(monkeypatch, T=7, cell="lstm", M=3)
+        left = iter([*typed, "q"])
+        shown.run(lambda seconds: next(left))
+        return shown.first_line
+
+    assert first_line(key) == min(lines, first_line("page down", "page down", "page down"))
+    back = {"up": 1, "k": 1, "page up": 10}.get(key)
+    if back is not None:
+        assert first_line("page down", key) == max(0, first_line("page down") - back)
+
+
+@pytest.mark.parametrize(
+    ("spec", "delay", "present", "absent"),
+    [
+        ({"M": 2}, None, ["space next", "q quit", "p back", "G last"], ["Tab", " w ", "play"]),
+        ({"M": 2, "bidirectional": True}, None, ["Tab"], [" w ", "pause"]),
+        ({"M": 90}, None, ["w all"], ["w fewer"]),
+        ({"M": 2}, 1.0, ["space pause"], ["space next", "play"]),
+    ],
+)
+def test_legend_names_keys_that_do_something(spec, delay, present, absent, monkeypatch) -> None:
+    """On a narrow screen, the last ones are left out."""
+    shown = browser(monkeypatch, T=7, **spec)
+    shown.delay, shown.playing = delay, delay is not None
+    legend = shown_on(shown, 60, 119)[-1]
+    assert [words for words in present if words not in legend] == []
+    assert [words for words in absent if words in legend] == []
+    if spec == {"M": 2}:
+        keys = legend.split("  ")
+        for width in range(3, 90, 3):
+            found = shown_on(shown, 60, width)[-1]
+            here = [*keys[:2], *["w all"] * shown.abridged, *keys[2:]]
+            fitting = [n for n in range(2, len(here) + 1) if len("  ".join(here[:n])) <= width]
+            assert found == "  ".join(here[: max(fitting, default=1)])[:width]
+    shown.playing, shown.full = False, True
+    legend = shown_on(shown, 60, 119)[-1]
+    assert ("space play" in legend) == (delay is not None)
+    assert ("w fewer" in legend) == (spec == {"M": 90})
+
+
+#: How many steps two layers have, the steps that are asked for, and which each can show.
+CHOSEN = [
+    (View(), [range(6), range(7)]),
+    (View(start=6), [range(6, 7)]),
+    (View(start=2, end=4), [range(2, 4), range(2, 4)]),
+    (View(end=99), [range(6), range(7)]),
+    (View(start=4), [range(4, 6), range(4, 7)]),
+]
+
+
+def two_lengths() -> Any:
+    """Return the recurrences of a network with sequences of six and of seven steps."""
+
+    def joined(x: Any, y: Any) -> Any:
+        return la.Concatenate()([la.GRU(3)(x), la.GRU(4)(y)])
+
+    with open_session(randomized(functional(joined, (6, 3), (7, 2)))) as session:
+        return steps_of_sample(session.network, session.weights(), session.sources)
+
+
+def test_layers_without_chosen_steps_are_left_out() -> None:
+    recurrences = two_lengths()
+    for view, ranges in CHOSEN:
+        assert [steps for _, steps in StepBrowser(recurrences, view, None).layers] == ranges
+    for view, words in ((View(start=7), "7:"), (View(start=8, end=9), "8:9")):
+        with pytest.raises(InputError, match=mentioning(words, "0 to 6")):
+            StepBrowser(recurrences, view, None)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,11 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.forward.golden import GoldenArray, array_names
+from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.ops.dims import Dim
 from rnnshapes.port.arrays import read_port
+from rnnshapes.render.formats import c_header
 from rnnshapes.session import open_session
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
@@ -151,6 +154,81 @@ def test_unsupported_layers_are_recorded_from_keras(tmp_path: Path) -> None:
         assert compiled("gcc", tmp_path, lines) == ["0", "nan"]
 
 
+#: Arrays, and how C writes them.
+LITERALS: list[tuple[Any, str]] = [
+    (np.array([0.1, -2.0, 1e300]), "double a[3] = {0.1, -2.0, 1e+300};"),
+    (np.float32([0.1, -2, 1e10]), "float a[3] = {0.100000001f, -2.0f, 1e+10f};"),
+    (np.float16([0.1, 2]), "float a[2] = {0.0999755859f, 2.0f};"),
+    (np.float32([np.nan, np.inf, -np.inf]), "float a[3] = {NAN, INFINITY, -INFINITY};"),
+    (np.array([True, False]), "unsigned char a[2] = {1, 0};"),
+    (np.int8([1, -2]), "signed char a[2] = {1, -2};"),
+    (np.uint8([1, 2]), "unsigned char a[2] = {1u, 2u};"),
+    (np.int16([1, -2]), "short a[2] = {1, -2};"),
+    (np.int32([1, -2]), "int a[2] = {1, -2};"),
+    (np.uint32([1, 2]), "unsigned int a[2] = {1u, 2u};"),
+    (np.int64([1, -2]), "long long a[2] = {1LL, -2LL};"),
+    (np.uint64([1, 2]), "unsigned long long a[2] = {1uLL, 2uLL};"),
+    (np.array(2.5), "double a = 2.5;"),
+    (np.arange(4, dtype="int8"), "signed char a[4] = {0, 1, 2, 3};"),
+    (np.arange(9, dtype="int8"), "signed char a[9] = { 0, 1, 2, 3, 4, 5, 6, 7, 8 };"),
+    (np.int8([[1, 2], [3, 4], [5, 6]]), "signed char a[3][2] = { {1, 2}, {3, 4}, {5, 6} };"),
+]
+
+
+@pytest.mark.parametrize(("values", "text"), LITERALS)
+def test_header_writes_each_type_of_number(values: Any, text: str) -> None:
+    entry = GoldenArray("a", values, tuple(map(Dim.of, values.shape)), "")
+    made = "".join(c_header.chunks(c_header.CHeader("", (), from_sizes(), ((entry, ""),))))
+    (found,) = re.findall(r"^static const (.*?;)$", made, re.MULTILINE | re.DOTALL)
+    assert re.sub(r"\s+", " ", found.replace("_a", "a")) == text
+    assert max(line.count(",") for line in found.splitlines()) <= 4
+
+
+def test_header_has_lengths_as_macros() -> None:
+    """Where a symbol stands for the length of the array."""
+    n, t, d, m = map(Dim.named, "NTDM")
+    network = from_sizes(N=2, T=3, D=5, M=4)
+    cases = {
+        (n, t, d): "[G_N][G_T][G_D]",
+        (d, 4 * m): "[G_D][4 * G_M]",
+        (2 * m + 1, d * m): "[2 * G_M + 1][G_D * G_M]",
+        (Dim.of(7),): "[7]",
+    }
+    for dims, lengths in cases.items():
+        values = np.zeros([network.value(dim) for dim in dims], "int8")
+        for shape, expected in ((values, lengths), (values[:1], None)):
+            entry = GoldenArray("a", shape, dims, "")
+            header = c_header.CHeader("g", (), network, ((entry, ""),))
+            made = "".join(c_header.chunks(header))
+            (found,) = re.findall(r"g_a((?:\[.*?\])+)", made)
+            assert found == (expected or "[1]" + lengths[lengths.index("]") + 1 :])
+    for name, size in {"N": 2, "T": 3, "D": 5, "M": 4, "K": 2}.items():
+        assert f"#define G_{name} {size}\n" in made
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("golden-2", "golden_2"), ("2nd", "rnn_2nd"), ("--", "rnn"), ("a.b c", "a_b_c"), ("_x_", "x")],
+)
+def test_header_is_named_after_its_file(stem: str, name: str) -> None:
+    assert c_header.name_from(Path(f"{stem}.h")) == name
+
+
+def test_header_explains_itself_in_comments() -> None:
+    entry = GoldenArray("lstm.h Wh", np.zeros(1), (Dim.of(1),), "")
+    about = ("one × two", "  indented " + "word " * 40)
+    made = "".join(
+        c_header.chunks(c_header.CHeader("g", about, from_sizes(), ((entry, "h → Wh"),)))
+    )
+    first, *others = made.partition("*/")[0].splitlines()
+    assert (first, others[0]) == ("/*", " * one * two")
+    assert len(others) >= 3
+    assert all(line.startswith(" *   ") and len(line) < 100 for line in others[1:-1])
+    assert "/* lstm.h Wh: h -> Wh; float64 */\n" in made
+    assert "    (void)g_lstm_h_Wh;\n" in made
+    assert re.search(r"#ifndef (\w+)\n#define \1\n", made)
+
+
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
 def test_array_named_like_a_size_compiles(tmp_path: Path) -> None:
     """In a file whose name has capitals alone."""
@@ -245,6 +323,23 @@ def test_weights_have_the_layout_of_the_framework(cell: str, options: Any) -> No
     np.testing.assert_allclose(onnx_scan(cell, x, found["onnx"], way, before=1), h, atol=1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"M": [4, 6]}], ids=str)
+@pytest.mark.parametrize("cell", CASES)
+def test_names_of_all_arrays_are_known(cell: str, options: Any) -> None:
+    """Those of each layout, of masks, and of given states."""
+    sizes: Any = {**SIZES, "cell": cell, **options}
+    written = [rnnshapes.golden(**sizes, layout=one) for one in ("keras", "pytorch", "onnx")]
+    names = {name for golden in written for name in golden.arrays}
+    for name in written[0].arrays:
+        scan, _, state = name.rpartition(".")
+        if state in ("h", "c"):
+            names |= {f"{scan}.mask", f"{scan}.{state}_initial"}
+    network = written[0].network
+    names |= {node.name for node in network.inputs} | {"input y_hat", "input output"}
+    assert names <= array_names(network)
+    assert all("/" in name for name in array_names(network) - names)  # of more of a framework
+
+
 def test_layout_without_the_cell_exits_4(run, in_folder) -> None:
     args = ("trace", "--no-keras", "--cell", "gru", "--no-reset-after", "--golden", "g.h")
     assert run(*args, "--layout", "onnx").status == 0
@@ -260,6 +355,11 @@ def test_only_h_selects_each_cell_and_its_scale() -> None:
     assert list(rnnshapes.golden(model, only=["h"]).arrays) == ["rnn.h1", "rnn.h2"]
     integers = rnnshapes.golden(model, only=["h2", "dense/bias"], quantize="int8").arrays
     assert list(integers) == ["dense/bias", "dense/bias scale", "rnn.h2", "rnn.h2 scale"]
+
+
+def test_no_array_is_an_input_error() -> None:
+    with pytest.raises(rnnshapes.InputError, match="y_hat"):
+        rnnshapes.golden(only=[], keras=False)
 
 
 def test_only_selects_arrays_by_name(run, in_folder) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from rnnshapes.cli import guesses
 from tests.helpers.commands import assert_refused
 
 #: What is typed, and what the answer names.
@@ -49,6 +50,86 @@ ANSWERED = [
 @pytest.mark.parametrize(("line", "names"), ANSWERED, ids=lambda v: v if isinstance(v, str) else "")
 def test_guess_is_answered_in_one_line(line: str, names: list[str], run, in_folder) -> None:
     assert_refused(run(*line.split()), *names)
+
+
+#: The options of each command.
+OPTIONS = {
+    "inspect": ["--T", "-T", "--json", "--format", "--view"],
+    "trace": ["--T", "--input", "--golden", "--format", "--output"],
+    "verify": ["--T", "--input", "--against"],
+}
+#: An unknown option of a command, and the option that its answer names, if any.
+REMEDIES = [
+    *(
+        ("--units", "inspect", "--M "),
+        ("--Hidden_Size", "trace", "--M "),
+        ("--m", "verify", "--M "),
+    ),
+    *(("--time-steps", "inspect", "--T "), ("--k", "trace", "--K "), ("--n", "trace", "--N ")),
+    *(
+        ("--type", "trace", ""),
+        ("--gru", "trace", "--cell gru"),
+        ("--bi-lstm", "trace", "--cell lstm --bidirectional"),
+    ),
+    *(
+        ("--port", "verify", "--against PORT"),
+        ("--port", "trace", ""),
+        ("--x", "trace", "--input X"),
+    ),
+    *(("--x", "inspect", ""), ("--out", "trace", "--output FILE"), ("--path", "trace", "the path")),
+    *(("--csv", "trace", "--format csv"), ("--csv", "verify", ""), ("--unheard", "trace", "")),
+]
+
+
+@pytest.mark.parametrize(("name", "command", "named"), REMEDIES)
+def test_remedy_is_an_option_of_the_command(name: str, command: str, named: str) -> None:
+    text = guesses.option_remedy(name, command, OPTIONS)
+    assert text.startswith(f"use {named}" if named else "")
+    assert bool(text) == bool(named)
+
+
+def test_option_of_another_command_is_named() -> None:
+    one = guesses.option_remedy("--golden", "inspect", OPTIONS)
+    assert ("trace" in one, "verify" in one) == (True, False)
+    two = guesses.option_remedy("--input", "inspect", OPTIONS)
+    assert ("trace" in two, "verify" in two) == (True, True)
+    assert one.split()[1:] != two.split()[3:]
+    first = guesses.option_remedy("--golden", "", OPTIONS)
+    assert "rnnshapes trace --golden" in first
+    assert "trace --no-keras" in guesses.option_remedy("--no-keras", "verify", OPTIONS)
+    assert guesses.option_remedy("--no-keras", "trace", OPTIONS) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "options"),
+    [
+        ("lstm", "--cell lstm"),
+        ("LSTM", "--cell lstm"),
+        ("SimpleRNN", "--cell simple"),
+        ("bilstm", "--cell lstm --bidirectional"),
+        ("Bi_GRU", "--cell gru --bidirectional"),
+        ("bi-simple", "--cell simple --bidirectional"),
+        ("mylstm", ""),
+        ("bi", ""),
+    ],
+)
+def test_names_of_cells_are_understood(word: str, options: str, in_folder) -> None:
+    remedy = guesses.cell_remedy(word)
+    assert remedy == (f"use {options}" if options else "")
+    assert guesses.model_remedy(word) == remedy
+    command = guesses.command_remedy(word, ["inspect", "trace"])
+    assert command == (f"write rnnshapes inspect {options}" if options else "")
+
+
+def test_files_that_exist_are_no_guess(in_folder) -> None:
+    (in_folder / "lstm").touch()
+    assert guesses.model_remedy("lstm") == ""
+    assert guesses.model_remedy("gru.keras") == ""
+    assert guesses.model_remedy("other") == ""
+    assert "--T 10" in guesses.model_remedy("10")
+    assert "rnnshapes inspect m.h5" in guesses.command_remedy("m.h5", ["inspect", "trace"])
+    assert "--help" in guesses.command_remedy("help", ["inspect"])
+    assert guesses.command_remedy("inspekt", ["inspect"]) == ""
 
 
 #: What is typed, and the same in full.

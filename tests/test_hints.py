@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+import rnnshapes
+from tests.helpers.results import result_of
 
 #: Commands, and the command that each proposes.
 NEXT = [
@@ -20,6 +25,7 @@ NEXT = [
     ("inspect unknown.keras --no-keras", "inspect unknown.keras --format json"),
     ("inspect unbuilt.keras --no-keras", "inspect unbuilt.keras --format json"),
     ("trace --T 7 --seed 4 --no-keras", "verify --T 7 --seed 4"),
+    ("trace --T 4", "verify --T 4"),
     ("trace model.keras --input 'my x.npy' --no-keras", "verify model.keras --input 'my x.npy'"),
     ("trace --T 4 --no-keras --golden g.h", "verify --T 4 --against y_hat.npy"),
     ("verify --T 4 --cell lstm", "trace --cell lstm --T 4 --golden golden.npz"),
@@ -84,6 +90,95 @@ def test_proposed_commands_run(proposed, folder, run, monkeypatch) -> None:
         assert "y_hat.npy" in done.err
     else:
         assert (done.status, "error" in done.err) == (0, False)
+
+
+#: The sample and the step where a check fails, if it has one, and the steps that are proposed.
+FAILED = [
+    ((1, 5, 0), "--sample 1 --steps 2:6"),
+    ((0, 3, 2), "--sample 0 --steps 0:4"),
+    ((2, 1, 2), "--sample 2 --steps 0:2"),
+    ((0, 0, 2), "--sample 0 --steps 0:1"),
+    ((0, None, 2), ""),
+    (None, ""),
+]
+
+
+@pytest.mark.parametrize(("index", "steps"), FAILED)
+def test_steps_around_a_failure_are_proposed(index: Any, steps: str) -> None:
+    from rnnshapes.cli import next_command
+    from rnnshapes.cli.options import DataArguments, NetworkArguments
+    from rnnshapes.forward.difference import Index
+
+    verified = result_of("verify")
+    bounded = [check for check in verified.checks if check.residual is not None]
+    failed = replace(verified.checks[0], passed=False)
+    if index is not None:
+        residual = replace(bounded[0].residual, ratio=3.0, index=Index(*index))
+        failed = replace(bounded[0], passed=False, residual=residual)
+    for checks in ((failed,), (replace(verified.checks[0], passed=False), failed)):
+        result = replace(verified, checks=(*checks, *bounded))
+        hint = next_command.after_verify(result, NetworkArguments(), DataArguments())
+        command, _, reason = hint.removeprefix("Next: ").partition("  ")
+        assert command == f"rnnshapes trace --show all {steps}".rstrip()
+        assert reason
+
+
+def test_files_with_a_difference_are_proposed_first() -> None:
+    from rnnshapes.cli.next_command import after_files
+    from rnnshapes.network.file_summary import FileSummaries, FileSummary
+
+    fine = FileSummary("a.keras", ".keras", "3.9", ("LSTM",), (5,), 12, True)
+    warned = replace(fine, path="b.keras", warnings=("one",))
+    failed = replace(fine, path="c.keras", exit_status=1)
+    broken = FileSummary("d.keras", error="not a model", exit_status=2)
+    for files, path in (
+        ((fine, warned, failed), "b.keras"),
+        ((fine, failed, warned), "c.keras"),
+        ((broken, fine), "a.keras"),
+        ((broken,), None),
+    ):
+        hint = after_files(FileSummaries(files))
+        assert hint.startswith(f"Next: rnnshapes inspect {path}  " if path else "")
+        assert bool(hint) == bool(path)
+
+
+def test_converted_files_are_proposed_where_they_are_read() -> None:
+    from rnnshapes.cli.next_command import after_conversion, other_views
+
+    for name in ("w.pt", "W.SAFETENSORS", "w.onnx"):
+        assert f"inspect {name}" in after_conversion(Path(name), to_keras=False)
+    assert after_conversion(Path("w.npz"), to_keras=False) == ""
+    assert "load_weights('w.weights.h5')" in after_conversion(Path("w.weights.h5"), to_keras=True)
+    views = ("summary", "flow", "values", "all")
+    assert "flow, values, all " in other_views(views, has_model=True)
+    assert "flow, all " in other_views(views, has_model=False)
+    assert "summary" not in other_views(views, has_model=True)
+
+
+def test_contradicting_file_is_shown_as_json() -> None:
+    from keras import layers as la
+
+    from rnnshapes.cli.next_command import after_inspect
+    from rnnshapes.cli.options import NetworkArguments
+    from rnnshapes.network.structure import Fact, FileCheck
+    from tests.helpers.models import sequential
+
+    fact = Fact("rnn/kernel", "(D, M)", (3, 4), (4, 3))
+    file = FileCheck("m.keras", ".keras", "3.9", (fact,), (), False)
+    options = NetworkArguments(model=Path("m.keras"))
+    for found, command in (
+        ((4, 3), "inspect m.keras --format json"),
+        ((3, 4), "trace m.keras"),
+    ):
+        facts = (replace(fact, found=found),)
+        result = replace(result_of("inspect"), keras=None, file=replace(file, facts=facts))
+        assert after_inspect(result, options).startswith(f"Next: rnnshapes {command}  ")
+    foreign = replace(file, facts=(), framework="PyTorch")
+    result = replace(result_of("inspect"), keras=None, file=foreign)
+    assert "rnnshapes trace m.keras  " in after_inspect(result, options)
+    with_open_steps = rnnshapes.inspect(sequential(la.LSTM(5), shape=(None, 3)))
+    hint = after_inspect(replace(with_open_steps, keras=None, file=foreign), options)
+    assert "rnnshapes trace m.keras --T 10  " in hint
 
 
 @pytest.mark.parametrize("command", ["inspect --no-keras", "trace --no-keras"])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
 
 import rnnshapes
-from rnnshapes import reference
+from rnnshapes import reference, render
 from rnnshapes.memory import format_bytes
 from rnnshapes.network import from_sizes, structure, summary
 from rnnshapes.network.structure import Engine
 from rnnshapes.ops.dims import shape_text
+from rnnshapes.render.formats.json_csv import json_chunks
 from tests.helpers import networks
 from tests.helpers.networks import Known
 
@@ -233,3 +236,127 @@ def test_largest_sizes_stay_exact() -> None:
     result = rnnshapes.inspect(N=largest, T=largest, D=largest, M=largest, K=largest)
     assert result.params == largest * (2 * largest + 1) + largest * (largest + 1)
     assert result.macs == largest**2 * largest * 2 * largest + largest**3
+
+
+SIZES = {"N": 2, "T": 6, "D": 4, "M": 5, "K": 3}
+#: Each weight of a SimpleRNN and a Dense layer: symbol, dims, shape and formula.
+WEIGHTS = [
+    ("simple_rnn/kernel", "Wx", ["D", "M"], [4, 5], "D·M"),
+    ("simple_rnn/recurrent_kernel", "Wh", ["M", "M"], [5, 5], "M·M"),
+    ("simple_rnn/bias", "bh", ["M"], [5], "M"),
+    ("dense/kernel", "W0", ["M", "K"], [5, 3], "M·K"),
+    ("dense/bias", "b0", ["K"], [3], "K"),
+]
+#: Each operation of both: label, symbol, operands, dims and multiply-adds.
+OPERATIONS = [
+    ("x_t Wx", "·", ["N D", "D M"], "N M", "N·D·M"),
+    ("… + bh", "+", ["N M", "M"], "N M", "0"),
+    ("h_{t-1} Wh", "·", ["N M", "M M"], "N M", "N·M·M"),
+    ("… + h_{t-1} Wh", "+", ["N M", "N M"], "N M", "0"),
+    ("h_t = tanh(…)", "tanh", ["N M"], "N M", "0"),
+    ("h_{T-1} W0", "·", ["N M", "M K"], "N K", "N·M·K"),
+    ("y_hat = … + b0", "+", ["N K", "K"], "N K", "0"),
+]
+
+
+def weight_record(name: str, symbol: str, dims: list[str], shape: list[int], formula: str) -> Any:
+    """A weight without gates in float32."""
+    counts = {"params": math.prod(shape), "bytes": 4 * math.prod(shape), "dtype": "float32"}
+    found = {"name": name, "symbol": symbol, "dims": dims, "shape": shape, "formula": formula}
+    return found | counts | {"gates": [], "rows": []}
+
+
+def operation_record(label: str, symbol: str, operands: list[str], dims: str, macs: str) -> Any:
+    """An operation at one step."""
+
+    def shape(names: str) -> list[int]:
+        return [SIZES[name] for name in names.split()]
+
+    return {
+        "label": label,
+        "symbol": symbol,
+        "operands": [names.split() for names in operands],
+        "operand_shapes": [shape(names) for names in operands],
+        "dims": dims.split(),
+        "shape": shape(dims),
+        "macs_formula": macs,
+        "macs": math.prod(shape(macs.replace("·", " "))) if macs != "0" else 0,
+    }
+
+
+def test_record_holds_all_of_a_network() -> None:
+    """Every key of a SimpleRNN and a Dense layer, by hand."""
+    record = json.loads("".join(json_chunks(rnnshapes.inspect(**SIZES).to_dict())))
+    weights = [weight_record(*each) for each in WEIGHTS]
+    operations = [operation_record(*each) for each in OPERATIONS]
+    common = {"trainable": True, "notes": [], "derived": True}
+    recurrent = {
+        "name": "simple_rnn",
+        "type": "SimpleRNN",
+        "label": "SimpleRNN(M)",
+        "sources": ["input"],
+        "activation": "tanh",
+        "activations": ["tanh"],
+        "input_shape": [2, 6, 4],
+        "input_dims": ["N", "T", "D"],
+        "output_shape": [2, 5],
+        "output_dims": ["N", "M"],
+        "params": 50,
+        "formula": "M(D+M+1)",
+        "bytes": 200,
+        "macs": 540,
+        "equations": ["h_t = tanh(x_t Wx + bh + h_{t-1} Wh)"],
+        "weights": weights[:3],
+        "operations": operations[:5],
+    }
+    dense = {
+        "name": "dense",
+        "type": "Dense",
+        "label": "Dense(K)",
+        "sources": ["simple_rnn"],
+        "activation": "linear",
+        "activations": ["linear"],
+        "input_shape": [2, 5],
+        "input_dims": ["N", "M"],
+        "output_shape": [2, 3],
+        "output_dims": ["N", "K"],
+        "params": 18,
+        "formula": "K(M+1)",
+        "bytes": 72,
+        "macs": 30,
+        "equations": ["y_hat = h_{T-1} W0 + b0"],
+        "weights": weights[3:],
+        "operations": operations[5:],
+    }
+    total = record.pop("total")
+    assert "macs_unit" in total
+    assert record == {
+        "schema": "rnnshapes.inspect/1",
+        "sizes": {**SIZES, "M": [5]},
+        "layers": [recurrent | common, dense | common],
+        **dict.fromkeys(("values", "file", "keras", "not_built")),
+    }
+    del total["macs_unit"]
+    assert total == {
+        "params": 68,
+        "formula": "M(D+M+1) + K(M+1)",
+        "trainable": 68,
+        "non_trainable": 0,
+        "bytes": 272,
+        "macs": 570,
+        "macs_formula": "N·T·M(D+M) + N·M·K",
+    }
+
+
+def test_rows_hold_all_of_each_weight() -> None:
+    headings, *found = render.to_rows(rnnshapes.inspect(**SIZES))
+    assert " ".join(headings) == "layer type weight symbol dims shape formula params dtype bytes"
+    layers = {"simple_rnn": "SimpleRNN", "dense": "Dense"}
+    assert [list(row) for row in found] == [
+        [
+            *(name.partition("/")[0], layers[name.partition("/")[0]], name, symbol),
+            *(shape_text(dims), shape_text(shape), formula),
+            *(math.prod(shape), "float32", 4 * math.prod(shape)),
+        ]
+        for name, symbol, dims, shape, formula in WEIGHTS
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import render
+from rnnshapes.memory import format_bytes
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection
 from rnnshapes.network.weight_values import summarize_weights
 from rnnshapes.network.weights import draw, streams
 from rnnshapes.render.document import Drawing, Line, Table
 from rnnshapes.render.view import INSPECT_PARTS, View
+from tests.helpers.blocks import lines_of, tables_of, width_of
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import layer, legacy_file, numbers, saved
 from tests.helpers.files import sequential as legacy_sequential
-from tests.helpers.models import Doubled, randomized, sequential
+from tests.helpers.models import Doubled, functional, randomized, sequential
 
 LSTM: dict[str, Any] = {"cell": "lstm", "T": 6}
 
@@ -75,6 +78,19 @@ def test_gates_name_their_columns() -> None:
         assert words in gates
 
 
+def test_gates_of_each_weight_have_their_slices() -> None:
+    """Only a bias of two rows has names of rows; Dense has no gates."""
+    result = rnnshapes.inspect(N=2, T=6, D=3, M=4, K=5, cell="gru")
+    lines = lines_of(result, parts=frozenset({"gates"}), width=200)
+    slices = "z [:, 0:4] · r [:, 4:8] · h [:, 8:12]"
+    assert [line for line in lines if "[:" in line] == [
+        f"kernel (D, 3M) = (3, 12): {slices}",
+        f"recurrent_kernel (M, 3M) = (4, 12): {slices}",
+        f"bias (2, 3M) = (2, 12): {slices}; rows: input, recurrent",
+    ]
+    assert [line for line in lines if "by gate" in line] == ["gru by gate"]
+
+
 def test_numbers_replace_the_last_step() -> None:
     assert "y_hat = h_5 W0" in text_of(inspected(), "summary")
     convolved = rnnshapes.inspect(sequential(la.Conv1D(4, 2), la.LSTM(5), la.Dense(2)))
@@ -117,10 +133,29 @@ def test_long_names_keep_one_row_per_weight(pool: Any) -> None:
     assert result.layers[0].name in text_of(result, "gates")
 
 
+def test_weights_without_symbols_keep_their_paths() -> None:
+    """A symbol says which direction or cell is meant."""
+    result = rnnshapes.inspect(N=2, T=6, D=3, M=4, K=5)
+    layer_report, *others = result.layers
+    weights = [
+        replace(weight, name=f"simple_rnn/{part}/kernel", symbol=symbol)
+        for weight, part, symbol in zip(
+            layer_report.weights, ("one", "two", "three"), ("Wx", "", ""), strict=True
+        )
+    ]
+    layers = (replace(layer_report, weights=tuple(weights)), *others)
+    result = replace(result, layers=layers)
+    (table,) = tables_of(result, width=200)
+    names = [row.cells[:2] for row in table.rows[1:4]]
+    assert names == [("  kernel", "Wx"), ("  two/kernel", ""), ("  three/kernel", "")]
+
+
 def test_frozen_weights_are_counted_apart() -> None:
     frozen = sequential(la.LSTM(4), la.BatchNormalization(), shape=(6, 3))
     result = rnnshapes.inspect(frozen)
     assert result.params - result.trainable == 8
+    total = render.to_record(result)["total"]
+    assert [total[key] for key in ("params", "trainable", "non_trainable")] == [144, 136, 8]
     assert f"{result.trainable:,}" in text_of(result)
 
 
@@ -135,6 +170,87 @@ def test_no_width_loses_a_weight(width: int) -> None:
                 assert word in text
             assert str(weight.shape) in text
             assert weight.formula in text
+
+
+@cache
+def network(name: str) -> Inspection:
+    """Return the shapes of a network with short or long names, classes and formulas."""
+    both = la.Bidirectional(la.RNN([la.GRUCell(5), la.LSTMCell(4)]), name="both")
+    models: dict[str, Any] = {
+        "plain": {"N": 2, "T": 6, "D": 3},
+        "both": {"N": 2, "T": 6, "D": 3, "M": 4, "cell": "lstm", "bidirectional": True},
+        "stack": {"T": 6, "D": 3, "M": [4, 7], "K": 5, "cell": "gru"},
+        "cells": lambda: sequential(both, la.Dense(2)),
+        "long names": lambda: sequential(la.LSTM(4, name="recurrence_" * 5), la.Dense(2)),
+        "long class": lambda: sequential(
+            la.GlobalAveragePooling1D(name="pool"), la.BatchNormalization(name="b")
+        ),
+    }
+    made = models[name]
+    return rnnshapes.inspect(**made) if isinstance(made, dict) else rnnshapes.inspect(made())
+
+
+NETWORKS = ("plain", "both", "stack", "cells", "long names", "long class")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_forms_of_the_table_appear_where_they_fit(name: str) -> None:
+    """Activations go first, then classes around cells; name and shape share a column at last."""
+    result = network(name)
+    seen, forms = set(), []
+    for width in range(30, 150):
+        (table,) = tables_of(result, width=width)
+        key = (table.columns, table.rows)
+        if key not in seen and seen and width_of(table) <= width:
+            assert width_of(table) == width
+        seen.add(key)
+        cells = [cell for row in table.rows for cell in row.cells]
+        kinds = [row.cells[1] for row in table.rows if row.meaning == "strong"]
+        formulas = {layer.formula for layer in result.layers if layer.weights}
+        found = (
+            len(table.columns) == 5,
+            any("(" in kind for kind in kinds),
+            any("tanh" in kind for kind in kinds),
+        )
+        forms.append(found if found[0] else (False, False, False))
+        if not found[0] and name != "cells":  # whose formula is long
+            assert all(formula in "\n".join(cells) for formula in formulas)
+        for layer_report, row in zip(
+            result.layers, [row for row in table.rows if row.meaning == "strong"], strict=True
+        ):
+            start, _, end = row.cells[0].partition("\n")[0].partition("…")
+            assert layer_report.name.startswith(start.partition("  ")[0])
+            assert not end or layer_report.name.endswith(end)
+            assert not end or len(start) + len(end) >= 17
+            assert row.cells[-1] == (f"{layer_report.params:,}" if layer_report.weights else "")
+    if name != "long names":  # where names are cut, there may be room again
+        assert forms == sorted(forms)
+    if name in ("both", "plain"):
+        assert forms[0] == (False, False, False)
+        assert forms[-1][2]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_first_line_has_as_many_terms_as_fit(name: str) -> None:
+    """The count and the bytes always; else the formula is left out, and its numbers before it."""
+    result = network(name)
+    sums = " + ".join(f"{each.params:,}" for each in result.layers if each.weights)
+    counts = []
+    for width in range(12, 200):
+        (total,) = [text for text in lines_of(result, width=width) if " parameters" in text][:1]
+        assert total.startswith(f"{result.params:,} parameters")
+        assert total.endswith(f" {format_bytes(result.bytes)}")
+        terms = total.rpartition("   ")[0].rstrip().split(" = ")[1:]
+        if counts and len(terms) > counts[-1]:
+            assert len(total) == width
+        assert len(total) <= width or not terms
+        counts.append(len(terms))
+        if len(terms) > 1:
+            assert terms[0] == result.formula
+        if terms and "+" in sums:
+            assert terms[-1] == sums
+    assert counts == sorted(counts)
+    assert counts[0] == 0
 
 
 # --- Warnings -----------------------------------------------------------------------------------
@@ -236,6 +352,75 @@ def test_steps_keep_the_shape_on_narrow_screens() -> None:
     assert [heading for heading, rank in ranks.items() if rank == 0] == ["tensor", "shape"]
 
 
+def test_steps_have_shapes_and_multiply_adds() -> None:
+    """Products of matrices alone count."""
+    result = rnnshapes.inspect(N=2, T=6, D=3, M=4, K=5)
+    (table,) = tables_of(result, parts=frozenset({"steps"}), width=200)
+    assert [row.cells for row in table.rows] == [
+        ("x", "(N, T, D)", "(2, 6, 3)", ""),
+        ("x_t Wx", "(N, D)·(D, M) → (N, M)", "(2, 3)·(3, 4) → (2, 4)", "24"),
+        ("… + bh", "(N, M) + (M,) → (N, M)", "(2, 4) + (4,) → (2, 4)", ""),
+        ("h_{t-1} Wh", "(N, M)·(M, M) → (N, M)", "(2, 4)·(4, 4) → (2, 4)", "32"),
+        ("… + h_{t-1} Wh", "(N, M) + (N, M) → (N, M)", "(2, 4) + (2, 4) → (2, 4)", ""),
+        ("h_t = tanh(…)", "(N, M)", "(2, 4)", ""),
+        ("h", "(N, M)", "(2, 4)", ""),
+        ("h_{T-1} W0", "(N, M)·(M, K) → (N, K)", "(2, 4)·(4, 5) → (2, 5)", "40"),
+        ("y_hat = … + b0", "(N, K) + (K,) → (N, K)", "(2, 5) + (5,) → (2, 5)", ""),
+        ("y_hat", "(N, K)", "(2, 5)", ""),
+    ]
+    ends = [row.cells[0] for row in table.rows if row.ends_group]
+    assert ends == [row.cells[0] for row in table.rows if row.meaning == "strong"]
+    assert ends == ["x", "h", "y_hat"]
+    (costs,) = [ln for ln in lines_of(result, parts=frozenset({"steps"})) if " step " in ln]
+    for words in ("simple_rnn 56 a step × 6 steps", "dense 40 once", " = 376"):
+        assert words in costs
+    assert "unknown" not in costs
+
+
+def test_steps_name_each_input_and_open_size() -> None:
+    def joined(x: Any, y: Any) -> Any:
+        normalized = la.BatchNormalization(name="bn")(y)
+        parts = [la.LSTM(3, name="a")(la.Dropout(0.1)(x)), la.GRU(4, name="b")(normalized)]
+        return la.Dense(2, name="end")(la.Concatenate()(parts))
+
+    result = rnnshapes.inspect(functional(joined, (None, 3), (None, 2)))
+    (table,) = tables_of(result, parts=frozenset({"steps"}), width=200)
+    names = [row.cells[0] for row in table.rows if row.meaning == "strong"]
+    inputs = [node.name for node in result.network.inputs]
+    assert names[:2] == inputs
+    assert not any("drop" in name for name in names)
+    assert [row.cells[2] for row in table.rows[:2]] == ["(1, ?, 3)", "(1, ?, 2)"]
+    (costs,) = [ln for ln in lines_of(result, parts=frozenset({"steps"})) if " step " in ln]
+    for words in ("a 72 a step × T1", "b 72 a step × T2", "end 14 once", "--T "):
+        assert words in costs
+    assert costs.count("--T") == 1
+    assert "bn" not in costs
+
+
+def test_equations_share_lines_that_they_fit_on() -> None:
+    """Shapes stand beside them, below each other, as soon as there is room."""
+    result = network("both")
+    texts = [str(each).replace("{T-1}", "5") for each in result.layers[0].equations[:7]]
+    shapes = [each.shapes for each in result.layers[0].equations[:7] if each.shapes]
+    most, shown = 99, set()
+    for width in range(40, 130):
+        lines = lines_of(result, width=width)
+        lines = lines[next(i for i, line in enumerate(lines) if "t = 0 … 5" in line) + 1 :]
+        equations = [line for line in lines if line.startswith("  ") and "=" in line]
+        joined = "\n".join(equations)
+        assert [each for each in texts if each not in joined] == []
+        assert len(equations) <= most
+        for line in equations:
+            assert len(line) <= width or not any(each in line for each in shapes)
+            assert len(line) <= width or line.count(" = ") == 1
+        for each in shapes:
+            if each in joined and each not in shown:
+                shown.add(each)
+                assert max(len(ln) for ln in equations if ln.endswith(each)) == width
+        most = len(equations)
+    assert shown == {*shapes}
+
+
 def is_table(block: Any) -> bool:
     """Tell whether a block is a table."""
     return isinstance(block, Table)
@@ -309,6 +494,30 @@ def test_values_equal_those_of_numpy(model: keras.Model, tmp_path: Path) -> None
             if has_radius:
                 radius = max(abs(np.linalg.eigvals(part)))
                 assert found.spectral_radius == pytest.approx(radius, rel=1e-9)
+
+
+def test_values_are_those_of_the_result(model: keras.Model) -> None:
+    """The count of NaN has a column where there are some."""
+    result = rnnshapes.inspect(model, values=True)
+    assert render.to_record(result)["values"] == [vars(each) for each in result.values]
+    for shown, has_nan in (
+        (result, True),
+        (replace(result, values=tuple(v for v in result.values if not v.not_finite)), False),
+    ):
+        (table,) = tables_of(shown, parts=frozenset({"values"}), width=200)
+        headings = [column.heading.replace("\n", " ") for column in table.columns]
+        expected = ["weight", "gate", "min", "max", "mean", "norm", *["NaN, inf"] * has_nan]
+        assert headings == [*expected, "spectral radius"]
+        assert [column.rank for column in table.columns] == [0] * len(expected) + [1]
+        for each, row in zip(shown.values, table.rows, strict=True):
+            numbers = (each.minimum, each.maximum, each.mean, each.norm)
+            radius = "" if each.spectral_radius is None else f"{each.spectral_radius:.4g}"
+            assert row.cells == (
+                *(each.name, each.gate),
+                *(f"{number:.4g}" for number in numbers),
+                *([str(each.not_finite)] if has_nan else []),
+                radius,
+            )
 
 
 def test_nan_in_a_weight_is_marked(model: keras.Model) -> None:

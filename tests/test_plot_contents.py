@@ -162,6 +162,48 @@ def test_what_is_above_its_bound_is_marked() -> None:
     assert list(marks.get_ydata()) == list(wrong.ratio[[2, 5]])
 
 
+def test_largest_errors_of_a_step_are_named() -> None:
+    """The others are counted, and what is above its bound has a mark at its own step."""
+    errors = {}
+    for number in range(8):
+        ratio = np.full(7, 0.01 * (number + 1))
+        ratio[number % 7] = 0.1 * (number + 1)
+        errors[f"q{number}"] = StepErrors(ratio, ratio, np.ones(7))
+    errors["q2"].ratio[4] = 3.0
+    errors["q1"].ratio[:] = np.nan
+    figure = plots.figure(replace(traced(), step_errors=errors), View(start=2, end=6))
+    axes = panel(figure, "rounding")
+    labels = [str(one.get_label()) for one in axes.get_lines()]
+    named = [label for label in labels if not label.startswith("_")]
+    assert [name for name in named if " " not in name] == ["q2", "q7", "q6", "q5", "q4"]
+    assert [name for name in named if "more" in name] == ["3 more"]
+    (mark,) = [one for one in axes.get_lines() if "above" in str(one.get_label())]
+    assert "q2 above its bound at 1 step" in str(mark.get_label())
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([4], [3.0])
+    assert np.array_equal(numbers(axes, "q7"), errors["q7"].ratio[2:6])
+    assert list(line(axes, "q7").get_xdata()) == [2, 3, 4, 5]
+    assert axes.get_xlim() == (1.5, 5.5)
+
+
+def test_notes_say_what_is_drawn() -> None:
+    """The sample, and how many steps and units stand for one."""
+    steps, units = 3 * series.MOST_STEPS, 2 * series.MOST_UNITS + 1
+    (layer,) = traced().layers
+    none = (replace(layer, states={}, gates={}),)
+    alone = replace(traced(), layers=none, keras=None, step_errors={})
+
+    def notes(*shape: int, **view: int) -> str:
+        return " ".join(words(plots.figure(replace(alone, y_hat=np.zeros(shape)), View(**view))))
+
+    long = notes(2, steps, 1, sample=1)
+    assert "Sample 1" in long
+    assert f" 3 of {steps:,} steps" in long
+    assert "Keras is marked" not in long
+    assert " steps:" not in notes(2, steps, 1, start=5, end=series.MOST_STEPS + 5)
+    assert f"Of {units:,} units, one of every 3 " in notes(2, 2, units)
+    assert " units, one" not in notes(2, 2, series.MOST_UNITS)
+
+
 def test_only_what_is_known_is_drawn() -> None:
     """Notes say what is missing."""
     few = replace(traced(), layers=(), step_errors={})
@@ -180,6 +222,10 @@ def test_only_steps_that_are_asked_for_are_drawn() -> None:
     assert list(line(axes, "y_hat[0]").get_xdata()) == [2, 3, 4]
     assert axes.get_xlim() == (1.5, 4.5)
     assert np.array_equal(images(figure)[0], traced().layers[0].states["h"][1, 2:5].T)
+    keras = [one for one in axes.get_lines() if not joins(one)]
+    assert [list(one.get_xdata()) for one in keras] == [[2, 3, 4]] * 2
+    drawn = np.array([one.get_ydata() for one in keras])
+    assert np.array_equal(drawn.T, traced().y_hat_keras[1, 2:5])
 
 
 def masked() -> Trace:
@@ -196,8 +242,13 @@ def masked() -> Trace:
 def test_masked_steps_are_shaded() -> None:
     """Gates have no values at them."""
     result = masked()
-    for sample, spans in ((0, []), (1, [(0.5, 1.5), (2.5, 5.5)])):
-        figure = plots.figure(result, View(sample=sample))
+    ends = [(0.5, 1.5), (2.5, 5.5)]
+    for view, spans in (
+        (View(sample=0), []),
+        (View(sample=1, start=1, end=4), [ends[0], (2.5, 3.5)]),
+        (View(sample=1), ends),
+    ):
+        figure = plots.figure(result, view)
         for axes in (
             *(maps(figure)[name] for name in ("h", "z", "r", "h~")),
             panel(figure, "y_hat"),
@@ -205,6 +256,25 @@ def test_masked_steps_are_shaded() -> None:
             hatched = [p for p in axes.patches if p.get_hatch()]
             assert [(p.get_x(), p.get_x() + p.get_width()) for p in hatched] == spans
     assert np.isnan(images(figure)[1][:, 3:]).all()
+
+
+def test_y_hat_in_reverse_order_is_not_shaded() -> None:
+    """Its rows are not those of the mask."""
+    import keras
+
+    la = keras.layers
+    layers = [la.Masking(), la.GRU(4, go_backwards=True, return_sequences=True), la.Dense(2)]
+    x = np.random.default_rng(3).standard_normal((1, 6, 3))
+    x[0, 1] = 0
+    result = rnnshapes.trace(
+        keras.Sequential([keras.Input((6, 3)), *layers]), x=x, keras=False, show="h"
+    )
+    figure = plots.figure(result)
+    shaded = [
+        sum(bool(p.get_hatch()) for p in axes.patches)
+        for axes in (panel(figure, "y_hat"), maps(figure)["h"])
+    ]
+    assert shaded == [0, 1]
 
 
 def test_output_without_steps_is_drawn_by_unit() -> None:
@@ -299,6 +369,79 @@ def test_every_unit_has_its_row() -> None:
     shown = plots.figure(many)
     assert np.array_equal(images(shown)[0], many.layers[0].states["h"][0, :, ::2].T)
     assert any("every 2" in text for text in words(shown))
+
+
+def test_log_lines_mark_zeros_and_infinite_numbers() -> None:
+    """They stand at the ends of the panel, and have no part in its scale."""
+    axes = Figure().add_subplot()
+    values = np.array([0.0, 0.5, np.inf, np.nan, 2.0, 0.0])
+    series.draw_log_line(axes, values, 3, "-", color="black")
+    positive, zeros, infinite = axes.get_lines()
+    np.testing.assert_array_equal(positive.get_xdata(), np.arange(3, 9))
+    np.testing.assert_array_equal(positive.get_ydata(), [np.nan, 0.5, np.nan, np.nan, 2.0, np.nan])
+    assert (list(zeros.get_xdata()), list(infinite.get_xdata())) == ([3, 8], [5])
+    assert max(zeros.get_ydata()) < 0.5 < min(infinite.get_ydata())
+    series.set_log_scale(axes, 1.0)
+    assert axes.get_ylim() == (0.125, 8.0)
+    series.set_log_scale(axes, 1.0, 10.0, 0.0, np.inf)
+    assert axes.get_ylim() == (0.125, 40.0)
+    texts = {number: axes.yaxis.get_major_formatter()(number) for number in (1e-8, 1, 10, 1e12, 0)}
+    assert texts == {1e-8: "10⁻⁸", 1: "1", 10: "10", 1e12: "10¹²", 0: ""}
+
+
+@pytest.mark.parametrize(
+    ("mask", "spans"),
+    [
+        ("111", []),
+        ("000", [(6.5, 9.5)]),
+        ("011", [(6.5, 7.5)]),
+        ("110", [(8.5, 9.5)]),
+        ("10010", [(7.5, 9.5), (10.5, 11.5)]),
+    ],
+)
+def test_masked_steps_are_shaded_from_end_to_end(mask: str, spans: Any) -> None:
+    axes = Figure().add_subplot()
+    series.shade_masked(axes, np.array([letter == "1" for letter in mask]), 7)
+    assert [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches] == spans
+    series.shade_masked(axes, None, 7)
+    assert len(axes.patches) == len(spans)
+
+
+def test_many_masked_steps_are_shaded_in_groups() -> None:
+    axes = Figure().add_subplot()
+    mask = np.ones(1000, bool)
+    mask[[7, 503]] = False
+    series.shade_masked(axes, mask, 0)
+    spans = [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches]
+    assert spans == [(4.5, 9.5), (499.5, 504.5)]
+
+
+#: Numbers, whether they are shares, and the ends of the scale of colours.
+SCALES = [
+    ([[0.25, -3.0], [1.0, 2.0]], False, (-3.0, 3.0)),
+    ([[0.25, 0.5], [np.nan, np.inf]], False, (-0.5, 0.5)),
+    ([[0.25, 0.5], [1.0, 0.0]], True, (0.0, 1.0)),
+    ([[0.25, 0.5], [1.5, 0.0]], True, (-1.5, 1.5)),
+    ([[0.25, 0.5], [-0.5, 0.0]], True, (-0.5, 0.5)),
+    ([[0.0, 0.0]], False, (-1.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("values", "fraction", "ends"), SCALES)
+def test_heat_maps_have_a_scale_for_their_numbers(values: Any, fraction: bool, ends: Any) -> None:
+    axes = Figure().add_subplot()
+    array = np.array(values)
+    with style.fixed_settings():
+        series.draw_heat_map(axes, array, "h", 5, fraction=fraction)
+    (image,) = axes.get_images()
+    assert image.get_clim() == ends
+    assert image.get_extent() == [4.5, 4.5 + len(array), 1.5, -0.5]
+    shown = np.ma.filled(image.get_array(), np.nan)
+    np.testing.assert_array_equal(shown, np.where(np.isfinite(array), array, np.nan).T)
+    assert axes.get_ylim() == (1.5, -0.5)
+    (bar,) = axes.child_axes
+    labels = [label.get_text() for label in bar.get_yticklabels()]
+    assert labels == [f"{each:.2g}" for each in (ends[0], sum(ends) / 2, ends[1])]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
@@ -399,6 +542,121 @@ def test_texts_stay_off_the_axis(ratio: float) -> None:
     assert inside.x0 < box.x0 < box.x1 < inside.x1
 
 
+def ratio_series(name: str, ratio: float, t: int = 0, **options: Any) -> ratios.RatioSeries:
+    """A check with 100 steps, of which the largest ratio is at step t; it fails above 1."""
+    per_step = np.full(100, ratio / 2)
+    per_step[t] = ratio
+    residual = Residual(ratio, Index(1, t, 2), options.pop("compared", 9))
+    return ratios.RatioSeries(name, ratio <= 1, residual, per_step, **options)
+
+
+def drawn_panel(made: Any) -> Axes:
+    """The axes of a panel alone."""
+    axes = Figure().add_subplot()
+    with style.fixed_settings():
+        made.draw(axes)
+    return axes
+
+
+def test_each_ratio_has_a_row_and_a_marker() -> None:
+    """What fails stands on top, and then the largest; without a number the marker is at an end."""
+    values = {"a": 0.5, "b": 31.0, "c": 0.02, "d": 3.0, "e": np.nan, "f": 0.0}
+    made = ratios.ratio_rows("title", [ratio_series(*each) for each in values.items()])
+    axes = drawn_panel(made)
+    order = ["e", "b", "d", "a", "c", "f"]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == [
+        *("FAIL e  NaN", "FAIL b  31", "FAIL d  3", "a  0.5", "c  0.02", "f  0"),
+    ]
+    markers = [line for line in axes.get_lines() if line.get_marker() not in ("None", "", None)]
+    low, high = axes.get_xlim()
+    for number, (name, marker) in enumerate(zip(order, markers, strict=True)):
+        (x,), (y,) = marker.get_xdata(), marker.get_ydata()
+        assert y == number
+        assert low < x < high
+        if 0 < values[name] < np.inf:
+            assert x == values[name]
+        assert (marker.get_color() == style.BAD) == (number < 3)
+    assert markers[0].get_xdata()[0] > 31
+    assert markers[-1].get_xdata()[0] < 0.02
+    shapes = [marker.get_marker() for marker in markers]
+    assert (shapes[0] == shapes[1], shapes[3] == shapes[4]) == (True, True)
+    assert len(set(shapes)) == 3
+    bottom, top = axes.get_ylim()
+    assert (top < 0, bottom > 5) == (True, True)
+    assert made.title == "title"
+
+
+def test_rows_that_are_left_out_are_counted() -> None:
+    checks = [ratio_series(f"{number}", number / 100) for number in range(1, 31)]
+    made = ratios.ratio_rows("title", checks)
+    rows = [label.get_text() for label in drawn_panel(made).get_yticklabels()]
+    assert rows == [f"{n}  {n / 100:.3g}" for n in range(30, 30 - len(rows), -1)]
+    assert f" {30 - len(rows)} more" in made.title
+    assert 20 <= len(rows) < 30
+
+
+def test_largest_ratios_have_lines_of_their_own() -> None:
+    """The others share a name; what fails is in front, in one colour, and pointed at."""
+    passing = [ratio_series(f"p{n}", 0.1 * n, n) for n in range(1, 9)]
+    failed = [
+        ratio_series("f1", 20.0, 40),
+        ratio_series("f2", 9.0, 70),
+        ratio_series("f3", 5.0, 72),
+    ]
+    axes = drawn_panel(ratios.ratios_over_time("", [*passing, *failed]))
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    named = [label for label in lines if not label.startswith("_")]
+    assert named == [
+        *("FAIL f1  20", "FAIL f2  9", "FAIL f3  5"),
+        *(f"p{n}  {0.1 * n:.3g}" for n in (8, 7, 6, 5, 4)),
+        "3 more, at most 0.3",
+    ]
+    assert {lines[name].get_color() for name in named[:3]} == {style.BAD}
+    assert len({lines[name].get_linestyle() for name in named[:3]}) == 3
+    assert len({lines[name].get_color() for name in named[3:]}) == 6
+    rings = [
+        line
+        for line in axes.get_lines()
+        if line.get_marker() == "o" and line.get_linestyle() == "None"
+    ]
+    points = [
+        (line.get_xdata()[0], line.get_ydata()[0]) for line in rings if len(line.get_xdata()) == 1
+    ]
+    assert points == [(40, 20.0), (70, 9.0)]  # the third is too near the second
+    texts = [text.get_text() for text in axes.texts]
+    assert f"20 at {Index(1, 40, 2)}" in texts
+    only = drawn_panel(ratios.ratios_over_time("", passing))
+    assert f"0.8 at {Index(1, 8, 2)}" in [text.get_text() for text in only.texts]
+    assert sum(" at sample" in text.get_text() for text in only.texts) == 1
+
+
+def test_lines_have_gaps_where_ports_have_no_steps() -> None:
+    steps = np.array([3, 4, 9])
+    check = replace(ratio_series("a", 0.5), per_step=np.array([0.25, 0.5, 0.125]), steps=steps)
+    other = replace(check, name="b", steps=steps + 2)
+    axes = drawn_panel(ratios.ratios_over_time("", [check, other]))
+    (found,) = [line for line in axes.get_lines() if line.get_label().startswith("a ")]
+    known = ~np.isnan(np.asarray(found.get_ydata(), float))
+    np.testing.assert_array_equal(np.asarray(found.get_xdata())[known], steps)
+    np.testing.assert_array_equal(np.asarray(found.get_ydata())[known], [0.25, 0.5, 0.125])
+    assert len(found.get_ydata()) == 7
+    start, end = axes.get_xlim()
+    assert (start <= 3, end >= 11) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "compared", "text", "peak"),
+    [(31.41, 9, "31.4", 4), (0.0, 9, "0", 4), (np.nan, 9, "NaN", 4), (0.5, 0, "nothing", None)],
+)
+def test_ratio_of_a_series_is_written(ratio: float, compared: int, text: str, peak: Any) -> None:
+    series_of = ratio_series("a", ratio, 4, compared=compared)
+    assert text in series_of.ratio_text
+    assert series_of.peak == peak
+    assert series_of.label.startswith("a  " if ratio <= 1 else "FAIL a  ")
+    assert (series_of.ratio is None) == (compared == 0)
+
+
 def failing() -> Any:
     """The same with a wrong number at t = 4, and a NaN somewhere else."""
     checks = []
@@ -467,3 +725,122 @@ def test_a_port_is_drawn_with_its_explanation() -> None:
     assert all(np.nanmin(one.get_ydata()) > 1 for one in given)
     assert all(np.nanmax(one.get_ydata()) <= 1 for one in explained)
     assert any(ported().diagnosis.explanations[0].text in text for text in words(figure))
+
+
+def test_a_port_is_drawn_as_what_it_gives() -> None:
+    """All lines of its checks; rows where there is no time; exchanged axes as they belong."""
+    result = rnnshapes.trace(cell="gru", show="y,h", keras=False, **SIZES)
+    y_hat = result.y_hat.astype("float32")
+    states = result.layers[0].states["h"].astype("float32")
+
+    def ports(against: Any) -> Any:
+        return rnnshapes.verify(cell="gru", against=against, **SIZES)
+
+    def drawn(port: Any) -> tuple[list[tuple[str, int, list[str]]], str]:
+        """Each panel with its number of lines and its rows, and all that is written."""
+        figure = plots.figure(port)
+        ratios_of = [check.residual.step_errors for check in port.checks]
+        found = []
+        for axes in figure.axes:
+            lines = [one for one in axes.get_lines() if "  " in str(one.get_label())]
+            for one in lines:
+                values = np.asarray(one.get_ydata(), float)
+                assert any(np.array_equal(values, each.ratio) for each in ratios_of)
+            rows = [label.get_text() for label in axes.get_yticklabels()] if not lines else []
+            found.append((axes.get_title(loc="left"), len(lines), rows))
+        return found, " ".join(words(figure))
+
+    ((_, lines, _),), text = drawn(ports({"y_hat": y_hat, "gru.h": states}))
+    assert lines == 2
+    assert " 84 numbers" in text
+    ((title, lines, rows),), text = drawn(last := ports(y_hat[:, -1]))
+    assert (lines, len(rows)) == (0, 1)
+    assert rows[0].endswith(f"  {last.checks[0].residual.ratio:.3g}")
+    assert "without a time axis" in title
+    assert " 4 numbers" in text
+    exchanged = ports(y_hat.swapaxes(0, 1))
+    ((title, lines, _),), text = drawn(exchanged)
+    assert (lines, "explanation 1" in title) == (1, True)
+    assert "1 of 1 checks" in text
+    alone = replace(exchanged, diagnosis=replace(exchanged.diagnosis, explanations=()))
+    ((title, lines, _),), text = drawn(alone)
+    assert (lines, "swapped back" in title) == (1, True)
+    assert f"{exchanged.diagnosis.tried:,} known mistakes" in text
+    _, text = drawn(replace(ported(), diagnosis=None))
+    assert f"{len(ported().checks)} of {len(ported().checks)} checks" in text
+
+
+def test_notes_of_a_verification_count_its_facts() -> None:
+    result = verified()
+    facts = [check for check in result.checks if check.residual is None]
+    others = [check for check in result.checks if check.residual is not None]
+
+    def notes(figure: Figure) -> str:
+        return " ".join(" ".join(words(figure)).split())
+
+    text = notes(figure_of("verify"))
+    assert f"All {len(result.checks)} checks passed" in text
+    assert f" {len(facts)} names" in text
+    assert [word in text for word in ("FAIL", "t = 5 ", ": one, two")] == [False] * 3
+    late = replace(others[0], residual=replace(others[0].residual, overflow=5))
+    wrong = [replace(check, passed=False, found=f"found {n}") for n, check in enumerate(facts)]
+    checks = (*wrong[:2], *facts[2:], late, *others[1:])
+    failed = replace(result, checks=checks, unsupported=("one", "two"))
+    text = notes(plots.figure(failed))
+    assert [word in text for word in ("t = 5 ", ": one, two")] == [True, True]
+    assert f"FAILED: 2 of {len(result.checks)} checks" in text
+    assert all(" ".join(reason.split()) in text for reason in failed.diagnosis)
+    assert (f" {len(facts)} names" in text, "FAIL: " in text) == (False, False)
+    for check in wrong[:2]:
+        assert f"FAIL {check.name}: {check.expected} expected, {check.found} found" in text
+    text = notes(plots.figure(replace(result, checks=(*wrong, *others))))
+    named = [check for check in wrong if f"FAIL {check.name}: " in text]
+    assert named == wrong[: len(named)]
+    assert f"FAIL: {len(wrong) - len(named)} more" in text
+    assert len(named) < len(wrong)
+
+
+def test_time_axes_of_other_lengths_have_own_panels() -> None:
+    """The longest first; each has the checks of its length and precision."""
+    checks = []
+    for check in verified().checks:
+        residual = check.residual
+        if residual is not None and residual.step_errors is not None and check.layer == "gru":
+            errors = residual.step_errors
+            short = StepErrors(errors.ratio[:3], errors.error[:3], errors.bound[:3])
+            residual = replace(residual, step_errors=short)
+        checks.append(replace(check, residual=residual))
+    figure = plots.figure(replace(verified(), checks=tuple(checks)))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    expected = [(steps, kind) for steps in (7, 3) for kind in ("float32", "float64")]
+    timed = [title for title in titles if title.startswith("Ratio in ")]
+    assert [
+        all(word in title for word in (kind, f" {steps} steps"))
+        for title, (steps, kind) in zip(timed, expected, strict=True)
+    ] == [True] * 4
+    for axes, (steps, _) in zip(figure.axes, expected, strict=False):
+        lines = [one for one in axes.get_lines() if "  " in str(one.get_label())]
+        assert {len(one.get_ydata()) for one in lines} == {steps}
+        assert all(("gru" in str(one.get_label())) == (steps == 3) for one in lines)
+
+
+def test_further_recurrences_are_counted() -> None:
+    """Panels of the first ones, in their order."""
+    (layer,) = traced().layers
+    states = {"h": layer.states["h"]}
+    many = tuple(replace(layer, name=f"r{n}", index=str(n), states=states) for n in range(10))
+    many = tuple(replace(each, gates={}) for each in many)
+    figure = plots.figure(replace(traced(), layers=many, step_errors={}))
+    names = [axes.get_ylabel() for axes in figure.axes if axes.get_images()]
+    drawn = len(names) - 1
+    assert names == ["x", *(f"h{n}" for n in range(drawn))]
+    assert f"{drawn} of 10 " in " ".join(" ".join(words(figure)).split())
+    assert 1 < drawn < 10
+
+
+def test_y_hat_of_both_directions_needs_later_steps() -> None:
+    texts = []
+    for both in (False, True):
+        result = rnnshapes.trace(bidirectional=both, keras=False, return_sequences=True, **SIZES)
+        texts.append(" ".join(words(plots.figure(result))))
+    assert ["after t" in text for text in texts] == [False, True]

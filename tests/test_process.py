@@ -224,6 +224,14 @@ def test_ctrl_c_while_classes_are_made_exits_130(how, code: str, tmp_path: Path)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+@pytest.mark.parametrize("columns", ["1234567", "²"])
+def test_impossible_width_of_a_terminal_is_ignored(columns: str) -> None:
+    command = ("inspect", "--no-keras", "--quiet")
+    with_width = process(*command, env={"COLUMNS": columns})
+    assert with_width == process(*command, env={"COLUMNS": ""})
+    assert with_width.status == 0
+
+
 def test_ascii_locale_gets_ascii() -> None:
     commands = [f"inspect --no-keras --format {form}" for form in ("table", "csv", "markdown")]
     table, *others = outputs(*commands, PYTHONIOENCODING="ascii")

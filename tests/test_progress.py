@@ -65,6 +65,15 @@ def test_progress_counts_keras_too(spec: dict[str, Any], steps: int) -> None:
     check(reports(Session.trace, spec), TRACE[1] * steps, 2 * batches + 1)
     check(reports(Session.trace_with_golden, spec), GOLDEN[1] * steps, 2 * batches + 2)
     check(reports(Session.verify, spec), VERIFY * steps, 2 * batches + 4)
+    check(reports(lambda s: s.trace(bounds=True), spec), (TRACE[1] + 1) * steps, 2 * batches + 2)
+    both = reports(lambda s: s.trace_with_golden(bounds=True), spec)
+    check(both, (GOLDEN[1] + 1) * steps, 2 * batches + 3)
+
+
+def test_scales_of_integers_take_a_pass_of_their_own() -> None:
+    spec = {"N": 2, "T": 5, "cell": "gru", "M": 4}
+    for to, passes in (("q3.12", 1), ("int8", 2), ("int16-columns", 2)):
+        check(reports(lambda s, to=to: s.quantize(to), spec), passes * 10, passes)
 
 
 @pytest.mark.parametrize("backwards", [False, True])

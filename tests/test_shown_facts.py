@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import layers as la
 
 import rnnshapes
@@ -30,6 +33,7 @@ from rnnshapes.port.weight_files.comparison import WeightCheck, WeightVerificati
 from rnnshapes.render.document import Drawing, Line, Sheet, Table
 from rnnshapes.render.formats import json_csv
 from rnnshapes.render.view import View
+from tests.helpers.blocks import tables_of
 from tests.helpers.models import Doubled, functional, randomized, sequential
 
 SIZES: dict[str, Any] = {"N": 2, "T": 6, "D": 3, "M": 4, "K": 5}
@@ -292,6 +296,11 @@ PORTS: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
         [],
     ),
     "more than the range": (lambda: inexact(1.5, tolerance=0.01), ["bad: ", "150 %"], []),
+    "nearly the range": (
+        lambda: inexact(0.9971, tolerance=0.01),
+        [("error", "100 % of", "50 %")],
+        ["1e+02"],
+    ),
     "tiny error": (lambda: inexact(3e-8), ["3e-06 %"], []),
     "infinite error": (lambda: inexact(float("inf")), ["bad: "], []),
 }
@@ -301,6 +310,25 @@ PORTS: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
 def test_port_shows_its_facts(name: str) -> None:
     make, present, absent = PORTS[name]
     assert_shown(shown(make(), width=200), present, absent)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(1e-6, 0.05))
+def test_proposed_tolerance_accepts_the_error(share: float) -> None:
+    """In two digits, and hardly more than that."""
+    (words,) = re.findall(r"--tolerance (\S+)", shown(inexact(share)))
+    assert share <= float(words) <= share * 1.11
+    assert f"{float(words):.2g}" == words
+
+
+@pytest.mark.parametrize("part", ["summary", "numbers"])
+def test_failed_arrays_stand_first(part: str) -> None:
+    (right,) = port(right=True).checks
+    checks = (replace(right, quantity="right"), *twice(port()).checks)
+    document = render.to_document(replace(port(), checks=checks), View(parts=frozenset({part})))
+    (table,) = [block for block in document if isinstance(block, Table)]
+    assert [row.meaning for row in table.rows] == ["bad", "bad", "plain"]
+    assert table.rows[-1].cells[1] == "right"
 
 
 NOWHERE = Location(Where(), "")
@@ -1059,6 +1087,25 @@ def test_trace_shows_its_facts(name: str) -> None:
     assert_shown(shown(make(), "summary", **{"width": 200, **view}), present, absent)
 
 
+#: How near y_hat of both sides is called equal in each dtype.
+NEAR = {"float64": (), "float32": (1e-9, 1e-6), "float16": (1e-9, 1e-6, 1e-2)}
+NEAR |= {"bfloat16": (1e-9, 1e-6, 1e-2, 4.0)}
+
+
+@pytest.mark.parametrize("dtype", NEAR)
+def test_differences_are_small_for_their_dtype(dtype: str) -> None:
+    found = []
+    for largest in (1e-9, 1e-6, 1e-2, 4.0):
+        result = differing(largest)
+        y_hat = result.y_hat_keras.astype("float64")
+        y_hat[1, 3, 2] += largest
+        network = result.network.with_dtype(dtype)
+        text = shown(replace(result, network=network, y_hat=y_hat), width=200)
+        found += [largest] if "good: " in text else []
+        assert f"computes in {dtype}" in text
+    assert tuple(found) == NEAR[dtype]
+
+
 def half_off(name: str) -> Any:
     return without_predict(name, lambda output: output + np.float32(0.5))
 
@@ -1209,6 +1256,7 @@ def inspected(name: str = "plain") -> Any:
         "gru": {**SIZES, "cell": "gru"},
         "both": {**SIZES, "cell": "lstm", "bidirectional": True},
         "reverse": {**SIZES, "go_backwards": True},
+        "both, stacked": {**SIZES, "cell": "lstm", "M": [4, 7], "bidirectional": True},
         "two sizes": {**SIZES, "cell": "lstm", "M": [4, 7]},
         "equal sizes": {**SIZES, "cell": "lstm", "M": [4, 4]},
         "sequences": {**SIZES, **sequence},
@@ -1256,6 +1304,11 @@ INSPECTIONS: dict[str, tuple[str, list[Words], list[Words]]] = {
     "sequences": ("sequences", ["| (2, 6, 3) → (2, 6, 4) |", "| (2, 6, 4) → (2, 6, 5) |"], []),
     "reverse": ("reverse", [("dim: ", "simple_rnn", "T-1")], []),
     "both": ("both", ["Wx← Wh← bh←"], ["bidirectional: "]),
+    "both, stacked": (
+        "both, stacked",
+        [("bidirectional_1: as bidirectional, ", "Wx2 Wh2 bh2"), "h1_t = ", "h2 = "],
+        ["h2→_t", "Wx2→ Wh2→", "h1←_t = "],
+    ),
     "no recurrence": ("no recurrence", ["y_hat = "], [" t ", "y_hat_t"]),
     "around": ("around", ["t = 0 … 5"], []),
     "branches": ("branches", [("a, b → sum", "Add"), (" → a", "GRU(M1)")], []),
@@ -1357,7 +1410,7 @@ def test_comparison_with_keras_is_one_line() -> None:
     assert_shown(shown(wrong), [("bad: ", "Keras", "99")])
     assert_shown(shown(nothing), [("bad: ", "Keras")], ["99"])
     file = replace(file_of(facts=(WRONG,)), keras=right.keras)
-    assert_shown(shown(file), [("Keras", "5", "57")], ["good: "])
+    assert_shown(shown(file), [("dim: ", "Keras", "5", "57")], ["good: "])
     assert_shown(shown(replace(right, not_built="why")), [("dim: ", "Keras", "why")])
     assert "Keras" not in shown(replace(right, keras=None))
 
@@ -1390,3 +1443,75 @@ def test_golden_arrays_say_how_to_read_them() -> None:
     for note, word in zip(notes, ("float64", "Keras", "PyTorch", "float32", "int8"), strict=False):
         assert word in note
     assert "NaN" not in notes[1]
+
+
+# --- All of them --------------------------------------------------------------------------------
+
+#: What stands in a column of numbers: numbers, ranges, shares, and signs for what has none.
+NUMBER = re.compile(
+    r"(-?[\d.]+ … -?[\d.]+|-?[\d,]*\.?\d+(e[+-]\d+)?( %| ×)?|2 × [\d,]+"
+    r"|equal|-?inf|nan|infinite|NaN|none|[-?…]|)"
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: inspected("both"),
+        lambda: rnnshapes.inspect(randomized(sequential(la.LSTM(4), la.Dense(2))), values=True),
+        lambda: traced("masked", keras=True),
+        lambda: traced("joined", keras=True),
+        verified,
+        port,
+        lambda: port(right=True),
+        quantized,
+        lambda: FILES,
+        lambda: weight_file(1),
+        lambda: traced().step(2),
+        lambda: rnnshapes.golden(**SIZES),
+    ],
+)
+def test_numbers_and_only_they_are_aligned_right(make: Callable[[], Any]) -> None:
+    """Names and shapes are aligned left, and so are numbers side by side."""
+    for table in tables_of(make(), parts=frozenset({"all"}), width=400):
+        for column, cells in zip(
+            table.columns, zip(*(row.cells for row in table.rows), strict=True), strict=True
+        ):
+            if not {"", "…", "-", "masked"}.issuperset(cells):
+                is_number = all(NUMBER.fullmatch(cell) for cell in cells)
+                assert column.numeric == is_number, (column.heading, cells)
+
+
+#: Tables, and the headings of their columns in the order in which they give way, the last first.
+RANKED: list[tuple[Callable[[], Any], int, list[str]]] = [
+    (lambda: inspected("both"), 1, ["tensor, shape", "dims", "multiply- adds"]),
+    (verified, 0, [", part of the model, worst", "checks", "where", ""]),
+    (verified, 1, [", check, found", "expected", "compared"]),
+    (verified, 2, [", check, ratio, worst at sample, t, unit", "of 1", "compared"]),
+    (lambda: with_ratio(H, 3.0), 0, [", check, found", "expected or where", ""]),
+    (port, 0, [", array, worst", "numbers", "differ, by at most", ""]),
+    (
+        port,
+        1,
+        [", array, ratio, worst at sample, t, unit", "of 1", "differs by at most", "compared"],
+    ),
+    (quantized, 0, ["value, largest error", "saturated, rms", "range", "format", "at t"]),
+    (
+        quantized,
+        1,
+        ["t, y_hat: largest, rms, ", "lstm.h: largest, rms, ", "lstm.c: largest, rms, "],
+    ),
+    (lambda: FILES, 0, [", file, recurrent layers, parameters", "M", "warnings"]),
+    (lambda: rnnshapes.golden(**SIZES), 0, ["array, shape", "dims", "dtype", "what it is"]),
+    (traced, 0, ["t, y_hat_t NumPy, "]),
+]
+
+
+@pytest.mark.parametrize(("make", "number", "groups"), RANKED)
+def test_what_matters_most_stays_on_narrow_screens(make: Any, number: int, groups: Any) -> None:
+    table = tables_of(make(), parts=frozenset({"all"}), width=40)[number]
+    by_rank: dict[int, list[str]] = {}
+    for column in table.columns:
+        by_rank.setdefault(column.rank, []).append(column.heading.replace("\n", " "))
+    assert [", ".join(by_rank[rank]) for rank in sorted(by_rank)] == groups
+    assert min(by_rank) == 0

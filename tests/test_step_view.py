@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -280,6 +281,27 @@ def test_masked_step_repeats_the_states(reverse: bool, zero: bool) -> None:
     assert "·" in drawn(recurrence, 3)[1]  # the bar shows the step that is skipped
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_time_line_marks_masked_steps(reverse: bool) -> None:
+    """Each character stands for the step that is nearest."""
+    layer = la.SimpleRNN(5, go_backwards=reverse, return_sequences=True)
+    model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
+    x = np.random.default_rng(2).standard_normal((1, 6, 3)).astype("float32")
+    x[0, [0, 3, 4]] = 0
+    (recurrence,) = followed(model, x=x)
+    for t in range(6):
+        bar = re.search("[━●─·]{9,}", drawn(recurrence, t)[1])[0]
+        ahead, behind = ("━", "─") if reverse else ("─", "━")
+        for place, mark in enumerate(bar):
+            step_here = np.argmin([abs(each * (len(bar) - 1) / 5 - place) for each in range(6)])
+            if place == bar.index("●"):
+                assert step_here == t
+            elif step_here in (0, 3, 4):
+                assert mark == "·"
+            else:
+                assert mark == (ahead if place > bar.index("●") else behind)
+
+
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_progress_counts_steps_of_the_shown_sample(way: Any) -> None:
     told: list[tuple[int, int]] = []
@@ -356,6 +378,124 @@ def test_symbols_are_shown_where_there_is_room() -> None:
     assert "h_3 = tanh(x_3 Wx + bh + h_2 Wh)" in narrow
 
 
+#: A network, one of its recurrences, a step of six, and to which step and layer states go.
+PASSED: list[tuple[dict[str, Any], int, int, list[str]]] = [
+    ({"M": [4, 5]}, 0, 0, ["h1_0", "t = 1, simple_rnn_1"]),
+    ({"M": [4, 5]}, 0, 5, ["h1_5", "simple_rnn_1"]),
+    ({"M": [4, 5]}, 1, 3, ["h2_3", "t = 4"]),
+    ({"M": [4, 5]}, 1, 5, []),
+    ({"bidirectional": True}, 0, 5, []),
+    ({"bidirectional": True}, 1, 0, []),
+    ({"bidirectional": True}, 1, 5, ["h←_5", "t = 4"]),
+    ({"cell": "lstm", "return_sequences": True}, 0, 3, ["h_3, c_3", "t = 4"]),
+]
+
+
+@pytest.mark.parametrize(("spec", "which", "t", "passed"), PASSED)
+def test_states_say_where_they_go(spec: Any, which: int, t: int, passed: list[str]) -> None:
+    """The last step is called so; a prediction shows what its layers make of h."""
+    recurrence = followed(**SIZES | spec)[which]
+    shown = lines(step.body(recurrence.step(t), recurrence, Sheet(160)))
+    rows = [line for line in shown if " passed on to " in line]
+    assert [re.split(" → passed on to ", line) for line in rows] == ([passed] if passed else [])
+    is_last = t == (0 if recurrence.reverse else 5)
+    assert any(line.startswith(f"t = {t} ") for line in shown) == is_last
+    owned = [line for line in shown if line.startswith(f"y_hat_{t}") and " own " in line]
+    is_output = "return_sequences" in spec or (t == 5 and which == 1 and "M" in spec)
+    assert bool(owned) == is_output
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_time_line_is_as_long_as_the_sheet(reverse: bool) -> None:
+    """The step that is shown stands in proportion; on a narrow sheet there are words alone."""
+    (recurrence,) = followed(**{**SIZES, "T": 1234, "M": 2}, go_backwards=reverse)
+    with_line = []
+    for width in (*range(20, 70), 100):
+        for t in (0, 300, 617, 1233):
+            _, line = lines(step.header(recurrence.step(t), recurrence, 0, "", Sheet(width)))
+            assert len(line) <= width
+            assert line.startswith(f"t = {t} ")
+            bar = re.search("[━●─]+", line)
+            number = 1234 - t if reverse else t + 1
+            if bar is None:
+                assert f"t = {t}  step {number:,} of 1,234"[: width - 3] in line
+                continue
+            with_line.append(width)
+            assert len(line) == width
+            assert f"step {number:,} of 1,234" in line
+            assert ("reverse" in line) == (reverse and width >= 60)
+            ends = "━●─"[:: -1 if reverse else 1]
+            assert bar[0].index("●") == round(t * (len(bar[0]) - 1) / 1233)
+            assert bar[0] == (
+                ends[0] * bar[0].index("●") + "●" + ends[2] * (len(bar[0]) - bar[0].index("●") - 1)
+            )
+    assert min(with_line) < 40
+    assert set(range(40, 70)) <= {*with_line}
+
+
+def test_header_has_as_much_as_fits() -> None:
+    """The sample goes first, then the layer and what kind it is; the name stays."""
+    (recurrence,) = followed(**SIZES, cell="gru")
+    view, name, kind = recurrence.step(3), recurrence.name, "  GRU(M), tanh, sigmoid"
+    for width in range(8, 80):
+        first, _ = lines(step.header(view, recurrence, 1, "layer 1 of 3", Sheet(width)))
+        remarks = ("layer 1 of 3, sample 1 of 2", "layer 1 of 3", "")
+        right = next(text for text in remarks if len(name + text) + 2 <= width or not text)
+        shown = kind if len(name + kind + right) + 2 <= width else ""
+        assert (
+            first.rstrip() == f"{name}{shown}{right:>{max(0, width - len(name + shown))}}".rstrip()
+        )
+        assert len(first) <= width
+    alone, _ = lines(step.header(view, recurrence, 0, "", Sheet(80)))
+    assert alone.endswith("  sample 0 of 2")
+
+
+#: Units of a cell, and how many numbers stand beside short shapes, shapes and symbols, at least.
+BESIDE = [
+    ("simple", 3, (3, 3, 3)),
+    ("simple", 5, (4, 5, 5)),
+    ("simple", 20, (4, 4, 8)),
+    ("lstm", 4, (4, 4, 4)),
+    ("gru", 9, (4, 4, 8)),
+]
+
+
+@pytest.mark.parametrize(("cell", "units", "least"), BESIDE)
+def test_shapes_appear_where_numbers_have_room(cell: str, units: int, least: Any) -> None:
+    """At first those of results, then of operands, then in symbols; digits get more, up to six."""
+    (recurrence,) = followed(T=6, D=2, M=units, K=2, cell=cell)
+    view = recurrence.step(3)
+    values = view.inputs[1].values
+    first: dict[int, int] = {}
+    seen: set[Any] = set()
+    digits_seen = set()
+    for width in range(40, 200):
+        shown = lines(step.body(view, recurrence, Sheet(width, "ascii")))
+        assert max(map(len, shown)) <= width
+        at = next(i for i, line in enumerate(shown) if line.startswith("-> h_2"))
+        body = "\n".join(shown)
+        level = 3 if "(N, D)*" in body else 2 if re.search(r"\) [+x] \(\d", body) else 1
+        level = level if re.search(r"\d\.\d", shown[at]) else 0
+        row = shown[at] if level else shown[at + 1]
+        numbers = re.findall(r"-?\d+\.\d+", row)
+        digits = len(numbers[0].partition(".")[2])
+        np.testing.assert_allclose(
+            [float(number) for number in numbers],
+            values[: len(numbers)],
+            atol=0.51 * 10.0**-digits,
+        )
+        assert row.endswith(f"... {len(values)}") == (len(numbers) < len(values))
+        key = (level, min(len(numbers), units), digits)
+        if level and key not in seen and level not in first:
+            assert max(map(len, shown)) == width
+        seen.add(key)
+        first.setdefault(level, min(len(numbers), units))
+        digits_seen.add(digits)
+    assert [first.get(level) for level in (1, 2, 3)] == list(least)
+    assert digits_seen <= {3, 4, 5, 6}
+    assert (6 in digits_seen) == (units <= 5)
+
+
 @pytest.mark.parametrize("width", [30, 80, 130])
 def test_long_lists_are_cut_and_counted(width: int) -> None:
     (recurrence,) = followed(T=4, D=3, M=64, K=2, cell="gru")
@@ -405,6 +545,22 @@ def test_numbers_fit_their_column_and_round_correctly(value: float, digits: int)
         assert float(text) == pytest.approx(value, rel=0.5)
 
 
+#: A number, its decimals, and how it is written in so many characters and three more.
+COMPACT_NUMBERS = [
+    *((0.0, 3, "0.000"), (4e-4, 3, "4e-4"), (-4e-4, 3, "-4e-4"), (6e-4, 3, "0.001")),
+    *((4.4e-12, 3, "4e-12"), (-4.4e-12, 3, "-4e-12"), (4e-120, 3, "4e-120")),
+    *((-4e-120, 3, "-0.000"), (12.3456, 3, "12.346"), (-12.3456, 3, "-12.35")),
+    *((999.9996, 3, "1000.0"), (123456.7, 3, "123457"), (-123456.7, 3, "-1e5")),
+    *((12345678.0, 3, "1e7"), (-3e300, 3, "-3e300"), (4.4e-7, 6, "4e-7")),
+    *((0.1234567, 6, "0.123457"), (float("-inf"), 3, "-inf"), (float("nan"), 6, "nan")),
+]
+
+
+@pytest.mark.parametrize(("value", "digits", "text"), COMPACT_NUMBERS)
+def test_small_and_large_numbers_have_exponents(value: float, digits: int, text: str) -> None:
+    assert step.compact_number(value, digits) == text
+
+
 def test_summary_line_has_full_precision() -> None:
     (recurrence,) = followed(T=6, D=3, M=5, K=2)
     summary = step.summary(recurrence.step(3), recurrence, 0)
@@ -412,3 +568,171 @@ def test_summary_line_has_full_precision() -> None:
     assert front == "simple_rnn, sample 0, t"
     y_hat = rnnshapes.trace(T=6, D=3, M=5, K=2, seed=3, keras=False).y_hat
     np.testing.assert_allclose([float(n) for n in numbers.split()], y_hat[0, 3], rtol=1e-7)
+
+
+#: A cell, and what a compact step shows: how each row begins, and what it holds of step 3.
+COMPACT: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, ["x_3", "h_2", "x_3 Wx + bh", "h_2 Wh", "h_3 = tanh(…)"]),
+    ({"use_bias": False}, ["x_3", "h_2", "x_3 Wx", "h_2 Wh", "h_3 = tanh(…)"]),
+    ({"activation": "linear"}, ["x_3", "h_2", "x_3 Wx + bh", "h_2 Wh", "h_3 = … + h_2 Wh"]),
+    (
+        {"cell": "lstm"},
+        [
+            *("x_3", "h_2", "c_2", "i_3 = sigmoid(z_i)", "f_3 = sigmoid(z_f)"),
+            *("c~_3 = tanh(z_c)", "c_3 = …", "o_3 = sigmoid(z_o)", "h_3 = …"),
+        ],
+    ),
+    ({"cell": "gru"}, ["x_3", "h_2", "z_3 = …", "r_3 = …", "h~_3 = …", "h_3 = …"]),
+]
+
+
+@pytest.mark.parametrize(("spec", "labels"), COMPACT)
+def test_compact_step_shows_named_values(spec: Any, labels: list[str]) -> None:
+    """Of a cell with one equation, its products with what is added to them, too."""
+    options = SIZES | spec
+    (recurrence,) = followed(**options)
+    view = recurrence.step(3)
+    values = {value.name: value.values for value in view.inputs}
+    values |= {each.name: each.values for e in view.equations for each in e.values}
+    with open_session(seed=3, **options) as session:
+        weights = session.weights()[recurrence.name]
+    bias = weights.get("bh", 0.0)
+    values["x_3 Wx"] = values["x_3 Wx + bh"] = values["x_3"] @ weights["Wx"] + bias
+    values["h_2 Wh"] = values["h_2"] @ weights["Wh"]
+    for width in (64, 90, 200):
+        shown = lines(step.compact(view, recurrence, Sheet(width)))
+        rows = [re.fullmatch(r"  (.+?) +\((\d), (\d)\) (.+)", line) for line in shown]
+        assert [row[1] for row in rows] == labels
+        for row in rows:
+            expected = values[row[1].partition(" = ")[0]]
+            assert (int(row[2]), int(row[3])) == (SIZES["N"], len(expected))
+            numbers = re.findall(r"-?\d+\.\d{3}\b", row[4])
+            assert len(numbers) == len(expected)
+            np.testing.assert_allclose(
+                [float(number) for number in numbers], expected[: len(numbers)], atol=6e-4
+            )
+
+
+def test_compact_masked_step_names_the_states_before() -> None:
+    model = randomized(sequential(la.Masking(0.0), la.LSTM(5), la.Dense(2)))
+    x = np.random.default_rng(2).standard_normal((1, 6, 3)).astype("float32")
+    x[0, 4] = 0
+    (recurrence,) = followed(model, x=x)
+    shown = lines(step.compact(recurrence.step(4), recurrence, Sheet(90)))
+    pairs = [line.partition("  (1, ")[::2] for line in shown]
+    starts = [start.strip() for start, _ in pairs]
+    assert starts == ["m_4", "h_3", "c_3", "h_4 = h_3, masked", "c_4 = c_3, masked"]
+    assert [numbers for _, numbers in pairs[1:3]] == [numbers for _, numbers in pairs[3:]]
+
+
+@pytest.mark.parametrize("units", [8, 9])
+def test_summary_without_y_hat_has_the_first_state(units: int) -> None:
+    """Eight numbers of it."""
+    (recurrence,) = followed(T=4, D=3, M=units, K=2)
+    view = replace(recurrence.step(2), prediction=None)
+    text = step.summary(view, recurrence, 1)
+    assert text.startswith(f"{recurrence.name}, sample 1, t = 2: {view.states[0].name} = ")
+    *numbers, last = text.rpartition(" = ")[2].split(" ")
+    numbers += [last] * (last != "…")
+    assert (last == "…") == (units > 8)
+    np.testing.assert_allclose(
+        [float(number) for number in numbers], view.states[0].values[:8], rtol=1e-7
+    )
+
+
+SUM, PRODUCT = "(N, M) + (N, M) → (N, M)", "(N, M) × (N, M) → (N, M)"
+#: The rows of a step of an LSTM: how each begins, and of which value its numbers are.
+LSTM_ROWS = [
+    *(("→ x_3 (N, D) (2, 4)", "x_3"), ("→ h_2 (N, M) (2, 5)", "h_2")),
+    *(("→ c_2 (N, M) (2, 5)", "c_2"), ("", "")),
+    ("z_i z_f z_c z_o = x_3 Wx + h_2 Wh + bh z_i z_f z_c z_o = x_t Wx + h_{t-1} Wh + bh", ""),
+    ("x_3 Wx (N, D)·(D, 4M) → (N, 4M) (2, 4)·(4, 20) → (2, 20)", "x"),
+    ("h_2 Wh (N, M)·(M, 4M) → (N, 4M) (2, 5)·(5, 20) → (2, 20)", "h"),
+    ("… + h_2 Wh (N, 4M) + (N, 4M) → (N, 4M) (2, 20) + (2, 20) → (2, 20)", "x + h"),
+    ("… + bh (N, 4M) + (4M,) → (N, 4M) (2, 20) + (20,) → (2, 20)", "z"),
+    *(("z_i (N, 4M) → (N, M) (2, 20) → (2, 5)", "z_i"), ("z_f", "z_f"), ("z_c", "z_c")),
+    *(("z_o", "z_o"), ("i_3 = sigmoid(z_i) (N, M) (2, 5)", "i_3")),
+    *(("f_3 = sigmoid(z_f) (N, M) (2, 5)", "f_3"), ("c~_3 = tanh(z_c) (N, M) (2, 5)", "c~_3")),
+    ("c_3 = f_3 × c_2 + i_3 × c~_3 c_t = f_t × c_{t-1} + i_t × c~_t", ""),
+    (f"f_3 × c_2 {PRODUCT} {PRODUCT.replace('N, M', '2, 5')}", "f c"),
+    (f"i_3 × c~_3 {PRODUCT} {PRODUCT.replace('N, M', '2, 5')}", "i c~"),
+    (f"c_3 = … + … {SUM} {SUM.replace('N, M', '2, 5')}", "c_3"),
+    ("o_3 = sigmoid(z_o) (N, M) (2, 5)", "o_3"),
+    *(("h_3 = o_3 × tanh(c_3)", ""), ("tanh(c_3) (N, M) (2, 5)", "tanh")),
+    (f"h_3 = o_3 × … {PRODUCT} {PRODUCT.replace('N, M', '2, 5')}", "h_3"),
+    *(("", ""), ("h_3, c_3 → passed on to t = 4", ""), ("", "")),
+    ("y_hat_3 = h_3 W0 + b0", ""),
+    ("h_3 W0 (N, M)·(M, K) → (N, K) (2, 5)·(5, 3) → (2, 3)", "W0"),
+    ("y_hat_3 = … + b0 (N, K) + (K,) → (N, K) (2, 3) + (3,) → (2, 3)", "y_hat"),
+]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_whole_step_has_each_operation_once(full: bool) -> None:
+    """Each in a row with its shapes and numbers, which are those of NumPy."""
+    options = SIZES | {"cell": "lstm"}
+    (recurrence,) = followed(**options)
+    with open_session(seed=3, **options) as session:
+        weights = session.weights()
+    (wx, wh, bias), (w0, b0) = weights[recurrence.name].values(), weights["dense"].values()
+    view = recurrence.step(3)
+    values = {each.name: each.values for each in view.inputs}
+    values["x"], values["h"] = values["x_3"] @ wx, values["h_2"] @ wh
+    values["x + h"] = values["x"] + values["h"]
+    values["z"] = values["x + h"] + bias
+    parts = dict(zip("ifco", np.split(values["z"], 4), strict=True))
+    gates = {key: 1 / (1 + np.exp(-part)) for key, part in parts.items()}
+    candidate = np.tanh(parts["c"])
+    values |= {f"z_{key}": part for key, part in parts.items()}
+    values |= {"i_3": gates["i"], "f_3": gates["f"], "o_3": gates["o"], "c~_3": candidate}
+    values |= {"f c": gates["f"] * values["c_2"], "i c~": gates["i"] * candidate}
+    values["c_3"] = values["f c"] + values["i c~"]
+    values["tanh"] = np.tanh(values["c_3"])
+    values["h_3"] = gates["o"] * values["tanh"]
+    values["W0"] = values["h_3"] @ w0
+    values["y_hat"] = values["W0"] + b0
+    shown = lines(step.body(view, recurrence, Sheet(170), full=full))
+    rows = [" ".join(line.split()) for line in shown]
+    for start, name in LSTM_ROWS:
+        row = rows.pop(0)
+        while full and name and len(values[name]) == 20 and rows[0][:1] in "-0123456789":
+            row = f"{row} {rows.pop(0)}"
+        if not name:
+            assert row == start
+            continue
+        assert row.startswith(f"{start} ")
+        numbers, _, count = row.removeprefix(start).partition(" … ")
+        expected = values[name]
+        found = [float(number) for number in numbers.split()]
+        if len(expected) == 20 and not full:
+            assert (count, 4 <= len(found) < 20) == ("20", True)
+        else:
+            assert (count, len(found)) == ("", len(expected))
+        np.testing.assert_allclose(found, expected[: len(found)], atol=6e-4)
+    assert len(rows) == 1
+    assert rows[0].startswith("y_hat_3")
+
+
+def test_narrow_steps_keep_operands_of_products() -> None:
+    """And of splits; a name that is too long for a row stands in the line of the equation."""
+    (recurrence,) = followed(**SIZES | {"cell": "lstm"})
+    forms = [
+        ["x_3 Wx (2, 4)·(4, 20) → (2, 20) ", "… + h_2 Wh (2, 20) + (2, 20) → (2, 20) "],
+        ["x_3 Wx (2, 4)·(4, 20) → (2, 20) ", "… + h_2 Wh (2, 20) ", "z_i (2, 20) → (2, 5) "],
+    ]
+    patterns = [[re.escape(start) + r"-?\d+\." for start in starts] for starts in forms]
+    seen = [False, False]
+    for width in range(60, 130, 2):
+        shown = lines(step.body(recurrence.step(3), recurrence, Sheet(width)))
+        rows = [" ".join(line.split()) for line in shown]
+        for number, starts in enumerate(patterns):
+            seen[number] |= all(any(re.match(each, row) for row in rows) for each in starts)
+    assert seen == [True, True]
+    recurrence = followed(**SIZES | {"activation": "linear", "M": [4, 5]})[0]
+    rows = [
+        " ".join(ln.split()) for ln in lines(step.body(recurrence.step(3), recurrence, Sheet(170)))
+    ]
+    assert [row.split(" (")[0] for row in rows[3:8]] == [
+        "h1_3 = x_3 Wx1 + bh1 + h1_2 Wh1 h1_t = x_t Wx1 + bh1 + h1_{t-1} Wh1",
+        *("x_3 Wx1", "… + bh1", "h1_2 Wh1", "… + h1_2 Wh1"),
+    ]

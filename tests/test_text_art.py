@@ -13,7 +13,7 @@ import pytest
 import rnnshapes
 from rnnshapes import render
 from rnnshapes.network.graph import Network
-from rnnshapes.network.summary import Inspection, WeightReport, inspect_network
+from rnnshapes.network.summary import Gate, Inspection, WeightReport, inspect_network
 from rnnshapes.render import palette
 from rnnshapes.render.document import Ink, Sheet
 from rnnshapes.render.flow_layout import Lane, LayerBox, layout
@@ -21,6 +21,7 @@ from rnnshapes.render.formats import terminal
 from rnnshapes.render.text_art import flow, weights
 from rnnshapes.render.text_art.canvas import Canvas, clean, cut, text_width
 from rnnshapes.render.view import View
+from rnnshapes.render.weight_blocks import side_by_side, weight_blocks, with_recurrence
 from tests.helpers.cells import NAMES as CELLS
 from tests.helpers.text_art import (
     DrawnStep,
@@ -220,6 +221,24 @@ def test_more_steps_are_drawn_where_there_is_room() -> None:
         ]
         assert counts == sorted(counts)
         assert counts[-1] == 10
+
+
+@pytest.mark.parametrize(("cell", "way"), [("lstm", "forward"), ("gru", "both")])
+def test_more_is_drawn_as_soon_as_it_fits(cell: str, way: str) -> None:
+    """Steps, the space in their texts, and texts that need fewer lines."""
+    flow_of = layout(inspected(cell, way, T=12))
+    seen: set[tuple[int, bool, int]] = set()
+    for width in range(30, 146):
+        lines = ["".join(span.text for span in spans) for spans in flow.draw(flow_of, Sheet(width))]
+        widest = max(map(len, lines), default=0)
+        assert widest <= width
+        if lines:
+            steps = next(line for line in lines if re.search(r"t ?= ?\d", line))
+            key = len(re.findall(r"t ?= ?\d", steps)), "t=" in steps, len(lines)
+            if key not in seen and seen:
+                assert widest == width
+            seen.add(key)
+    assert {count for count, *_ in seen} >= set(range(2, 8))
 
 
 def test_lanes_stand_exactly_below_each_other() -> None:
@@ -464,3 +483,71 @@ def test_weights_that_are_not_drawn_are_counted() -> None:
     assert shown < total
     assert f" {total - shown} more" in lines[-1]
     assert "more" not in text_lines(weights.draw(inspected(), Sheet()))[-1]
+
+
+def weight(name: str, shape: Any, gates: tuple[Any, ...] = ()) -> WeightReport:
+    """A weight of a report, of which only a drawing's part matters."""
+    dims = tuple(map(str, "ABC"[: len(shape)]))
+    return WeightReport(name, "W", dims, shape, "", 1, "float32", 4, gates, ())
+
+
+def test_blocks_are_weights_as_rectangles() -> None:
+    """Axes before the last are rows; weights of open shape, and those beyond the most, count."""
+    layers = [
+        replace(report, weights=weights)
+        for report, weights in zip(
+            inspected(way="stack").layers,
+            [
+                (
+                    weight("a/f/kernel", (3, 8), (Gate("i", (0, 4), 1), Gate("o", (4, 8), 1))),
+                    weight("a/f/recurrent_kernel", (4, 8), (Gate("i", (0, 2), 0),)),
+                    weight("a/b/bias", (8,)),
+                    weight("a/scale", ()),
+                ),
+                (weight("c/kernel", (5, 3, 2)), weight("c/open", (None, 2))),
+                (weight("d/bias", (7,)), weight("d/more", (6, 1))),
+            ],
+            strict=True,
+        )
+    ]
+    result = replace(inspected(), layers=tuple(layers))
+    blocks, omitted = weight_blocks(result, 6, by_direction=True)
+    assert omitted == 2
+    assert [(b.group, b.rows, b.columns) for b in blocks] == [
+        *(("a/f", 3, 8), ("a/f", 4, 8), ("a/b", 1, 8), ("a", 1, 1), ("c", 15, 2), ("d", 1, 7))
+    ]
+    assert [b.title for b in blocks] == [
+        *("kernel W", "recurrent_kernel W", "bias W", "scale W", "kernel W", "bias W")
+    ]
+    assert [tuple(map(tuple, b.gates)) for b in blocks[:3]] == [
+        *((("i", 0, 4), ("o", 4, 8)), (("", 0, 8),), (("", 0, 8),))
+    ]
+    assert [b.shapes.count("15") for b in blocks] == [0, 0, 0, 0, 1, 0]
+    assert with_recurrence(blocks) == list(blocks[:2])
+    merged, rest = weight_blocks(result, 9, by_direction=False)
+    assert ([b.group for b in merged], rest) == (["a"] * 4 + ["c"] + ["d"] * 2, 1)
+    assert with_recurrence(merged) == list(merged[:4])
+
+    def in_rows(room: float, gap: float) -> list[list[str]]:
+        rows = side_by_side(merged, lambda block: float(block.columns), room, gap)
+        return [[block.weight.name.rpartition("/")[2] for block in row] for row in rows]
+
+    first, last = ["kernel", "recurrent_kernel", "bias", "scale"], [["kernel"], ["bias", "more"]]
+    assert in_rows(31.0, 2.0) == [first, *last]
+    assert in_rows(30.5, 2.0) == [first[:3], first[3:], *last]
+    assert in_rows(18.0, 2.0) == [first[:2], first[2:], *last]
+    assert in_rows(1.0, 2.0) == [[name] for name in (*first, "kernel", "bias", "more")]
+    assert list(side_by_side([], lambda block: 1.0, 1.0, 1.0)) == []
+
+
+def test_weights_of_a_cell_fit_with_their_numbers() -> None:
+    """Where each gate begins, and how many columns there are."""
+    result = inspected("lstm")
+    for width in range(30, 80):
+        lines = text_lines(weights.draw(result, Sheet(width)))
+        assert max(map(len, lines)) <= width
+        scale = re.findall(r"\d+", " ".join(lines[: lines.index("")]))
+        assert scale == (["2"] if max(map(len, lines)) < 44 else [])
+        numbers = [line.split() for line in lines if line.startswith("0")]
+        assert numbers.count(["0", "5", "10", "15", "20"]) == 3, width
+        assert not any(line.endswith(", cut") for line in lines)

@@ -21,8 +21,9 @@ from rnnshapes.forward.tracing import Trace
 from rnnshapes.render.document import Drawing, Line, Sheet, Table
 from rnnshapes.render.documents import tracing
 from rnnshapes.render.view import TRACE_PARTS, View
+from tests.helpers.blocks import width_of
 from tests.helpers.commands import assert_refused
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import functional, randomized, sequential
 
 
 @cache
@@ -85,6 +86,51 @@ def test_outputs_of_both_sides_stand_at_each_step(width: int) -> None:
     assert re.search(r"Keras \d", verdict)
 
 
+@cache
+def wide(kind: str, keras: bool) -> Trace:
+    """Return a trace of small numbers with four units of y_hat, or of the output."""
+    recurrence = la.SimpleRNN(7, return_sequences=kind in ("joined", "sequence"))
+    parts = {
+        "plain": (recurrence,),
+        "sequence": (recurrence,),
+        "masked": (la.Masking(), recurrence),
+        "joined": (recurrence, la.Flatten()),
+    }
+    x = 0.1 * np.random.default_rng(2).standard_normal((2, 11, 3))
+    x[1, 3] = 0
+    model = randomized(sequential(*parts[kind], la.Dense(4), shape=(11, 3)))
+    return rnnshapes.trace(model, x=x, keras=keras)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keras"),
+    [("plain", False), ("sequence", True), ("masked", True), ("joined", False), ("joined", True)],
+)
+def test_as_many_units_as_fit_are_shown(kind: str, keras: bool) -> None:
+    """Those of y_hat that are left out are counted."""
+    result = wide(kind, keras)
+    expected = result.output if kind == "joined" else result.y_hat[:, 0]
+    narrowest: dict[int, int] = {}
+    for width in range(11, 90):
+        document = render.to_document(result, View(width=width, sample=1))
+        table = next(block for block in document if isinstance(block, Table))
+        headings = [column.heading for column in table.columns]
+        at = next(i for i, heading in enumerate(headings) if "NumPy" in heading)
+        numbers, more, _ = table.rows[0].cells[at].partition("…")
+        count = len(numbers.split())
+        shown = [float(number) for number in numbers.split()]
+        np.testing.assert_allclose(shown, expected[1, :count], atol=5.1e-5)
+        assert bool(more) == (count < 4)
+        assert ("diff" in headings, "mask" in headings) == (keras, kind == "masked")
+        left_out = [b.text for b in document if isinstance(b, Line) and "--view numb" in b.text]
+        counted = kind != "joined" and count < 4
+        assert [re.findall(r"\d+", text) for text in left_out] == [[str(4 - count), "4"]] * counted
+        assert width_of(table) <= width or count == 1
+        if narrowest.setdefault(count, width) == width and count > 1:
+            assert width - width_of(table) <= keras  # one character on each side
+    assert narrowest.keys() == set(range(1, 5))
+
+
 def test_states_stand_in_the_table_or_are_drawn() -> None:
     """Up to six units are numbers; of more, or beside too little room, a drawing."""
     few, many = traced(M=6), traced(M=7)
@@ -99,6 +145,43 @@ def test_states_stand_in_the_table_or_are_drawn() -> None:
     for result, view in ((many, {}), (few, {"width": 40})):
         (table,) = tables(result, **view)
         assert "h_t" not in [column.heading for column in table.columns]
+
+
+def test_states_and_long_mark_appear_where_they_fit() -> None:
+    result = traced(cell="lstm", M=2)
+    narrowest: dict[tuple[bool, str], int] = {}
+    for width in range(24, 72):
+        (table,) = tables(result, width=width, show=("y", "c", "h"))
+        headings = [column.heading for column in table.columns]
+        with_states = "h_t" in headings
+        assert headings == ["t", *["h_t", "c_t"] * with_states, "y_hat_t NumPy", ""]
+        assert width_of(table) <= width
+        kind = (with_states, table.rows[-1].cells[-1])
+        if narrowest.setdefault(kind, width) == width > 24:
+            assert width_of(table) == width
+    assert len(narrowest) == 4
+
+
+@pytest.mark.parametrize("part", TRACE_PARTS)
+def test_steps_beyond_a_short_time_axis_are_empty(part: str) -> None:
+    """Of two sequences, one has seven steps and the other has six."""
+
+    def joined(x: Any, y: Any) -> Any:
+        return la.Dense(2)(la.Concatenate()([la.GRU(3)(x), la.GRU(4)(y)]))
+
+    model = randomized(functional(joined, (6, 3), (7, 2)))
+    result = rnnshapes.trace(model, keras=False, show="all")
+    document = render.to_document(result, View(start=6, parts=frozenset({part})))
+    steps = [[row.cells[0] for row in block.rows] for block in document if is_of_steps(block)]
+    assert steps == {"summary": [[], ["6"]], "flow": []}.get(part, [[], ["6"]] * (len(steps) // 2))
+    for block in document:
+        if isinstance(block, Drawing):
+            block.draw(Sheet(80))
+
+
+def is_of_steps(block: Any) -> bool:
+    """Tell whether a block is a table of time steps."""
+    return isinstance(block, Table) and block.columns[0].heading == "t"
 
 
 def test_both_directions_are_shown_alike() -> None:
@@ -179,6 +262,31 @@ def test_each_view_shows_its_part() -> None:
 
 def test_unknown_view_exits_2(run) -> None:
     assert_refused(run("trace", "--no-keras", "--view", "foo"), "foo", *TRACE_PARTS)
+
+
+def test_columns_of_numbers_give_way_in_order() -> None:
+    """First units and differences stay longest; then unit after unit goes, the last first."""
+    for keras in (False, True):
+        result = rnnshapes.trace(N=2, T=3, D=3, M=2, K=3, cell="lstm", show="y,h,c", keras=keras)
+        (table,) = tables(result, parts={"numbers"})
+        by_rank: dict[int, list[str]] = {}
+        for column in table.columns:
+            by_rank.setdefault(column.rank, []).append(" ".join(column.heading.split()))
+        first, *others = [by_rank[rank] for rank in sorted(by_rank)]
+        units = [f"{name}[{unit}]" for unit in range(3) for name in ("y_hat", "h", "c")][1:-2]
+        if not keras:
+            assert first == ["t", "y_hat[0] NumPy"]
+            assert others == [[f"{unit} NumPy"] for unit in units]
+            continue
+        assert first == ["t", "y_hat[0] NumPy", "y_hat[0] Keras"]
+        h, c, *later = units
+        assert [name for (name,) in others] == [
+            "y_hat difference",
+            *(f"{h} NumPy", f"{c} NumPy", "h difference", "c difference"),
+            *(f"{h} Keras", f"{c} Keras"),
+            *(f"{unit} {side}" for side in ("NumPy", "Keras") for unit in later[:3]),
+            *(f"{later[3]} NumPy", f"{later[3]} Keras"),
+        ]
 
 
 # --- One step in full ---------------------------------------------------------------------------
@@ -265,6 +373,15 @@ def test_options_that_contradict_step_exit_2(more: Any, run, in_folder) -> None:
     assert list(in_folder.iterdir()) == []
 
 
+def test_step_and_no_keras_need_no_run_of_keras(run, monkeypatch) -> None:
+    monkeypatch.setattr("rnnshapes.reference.run", None)
+    monkeypatch.setattr("rnnshapes.reference.build", None)
+    for options in (("--step", 3), ("--no-keras",), ("--step", 0, "--no-keras")):
+        assert run("trace", "--T", 4, *options).status == 0
+    with pytest.raises(TypeError):
+        run("trace", "--T", 4)
+
+
 def test_step_is_written_in_every_format(run, in_folder) -> None:
     args = ("trace", "--no-keras", "-q", "--cell", "lstm", "--step", 3)
     shown = run(*args)
@@ -334,6 +451,32 @@ def test_json_arrays_and_rows_hold_the_trace() -> None:
     shown = columns[f"{backward.name}.h[4]"]
     assert shown == tuple(backward.states["h"][..., 4].reshape(-1).tolist())
     assert columns[f"{backward.name}.mask[0]"] == tuple(backward.mask.reshape(-1).tolist())
+
+
+def test_arrays_without_steps_stand_at_the_first() -> None:
+    """And a shorter time axis ends before a longer one."""
+    result = wide("joined", True)
+    arrays = tracing.arrays(result)
+    np.testing.assert_array_equal(arrays["output"], result.output)
+    np.testing.assert_array_equal(arrays["output_keras"], result.output_keras)
+    assert not any(name.startswith("y_hat") for name in arrays)
+
+    def joined(x: Any, y: Any) -> Any:
+        a, b = la.GRU(3, name="a")(x), la.SimpleRNN(4, name="b")(y)
+        return la.Dense(2)(la.Concatenate()([a, b]))
+
+    model = randomized(functional(joined, (3, 2), (5, 2)))
+    two = rnnshapes.trace(model, N=2, show="h", keras=False)
+    headings, *rows = tracing.rows(two)
+    columns = dict(zip(headings, zip(*rows, strict=True), strict=True))
+    assert [row[:2] for row in rows] == [(n, t) for n in range(2) for t in range(5)]
+    short, long = two.layers[0].states["h"][..., 1], two.layers[1].states["h"][..., 3]
+    assert columns["b.h[3]"] == tuple(long.reshape(-1).tolist())
+    assert columns["a.h[1]"] == (*short[0].tolist(), "", "", *short[1].tolist(), "", "")
+    output = two.output if two.y_hat is None else None
+    assert output is not None
+    assert columns["output[1]"][::5] == tuple(output[:, 1].tolist())
+    assert {*columns["output[1]"][1:5], *columns["output[1]"][6:]} == {""}
 
 
 @pytest.mark.parametrize(

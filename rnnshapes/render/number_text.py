@@ -40,7 +40,7 @@ def distinct_texts(one: float, other: float) -> tuple[str, str]:
     """Return both as :func:`decimal_text` does, with enough digits to tell them apart."""
     texts = decimal_text(one), decimal_text(other)
     for digits in range(9, 18):
-        if texts[0] != texts[1] or one == other:
+        if texts[0] != texts[1]:
             break
         kind = "f" if max(abs(one), abs(other)) < _LARGE else "e"
         texts = f"{one:.{digits}{kind}}", f"{other:.{digits}{kind}}"

@@ -177,12 +177,10 @@ def _compact_row(label: str, value: StepValue, clean_text: Clean) -> _ValueRow:
 def summary(step: StepView, recurrence: RecurrenceSteps, sample: int) -> str:
     """Return the step in one line: y_hat, or else the first state, with all digits."""
     value = step.states[0] if step.prediction is None else step.prediction.y_hat
-    text = ""
-    if value.values is not None:
-        numbers = " ".join(f"{number:.8g}" for number in value.values[:_MOST_SUMMARIZED])
-        more = " …" if len(value.values) > _MOST_SUMMARIZED else ""
-        text = f"{value.name} = {numbers}{more}"
-    return f"{recurrence.name}, sample {sample}, t = {step.t}: {text}"
+    numbers = _numbers(value) or ()
+    shown = " ".join(f"{number:.8g}" for number in numbers[:_MOST_SUMMARIZED])
+    more = " …" if len(numbers) > _MOST_SUMMARIZED else ""
+    return f"{recurrence.name}, sample {sample}, t = {step.t}: {value.name} = {shown}{more}"
 
 
 def compact_number(value: float, digits: int) -> str:

@@ -59,6 +59,8 @@ _INNERMOST_BRACKETS = re.compile(r"\((?![A-Z][A-Za-z])[^()]*\)")
 _CLASS = re.compile(r"[A-Z]\w*")
 #: Characters that are left of a long name, and of a long class, in a table, at least.
 _SHORTEST_NAME, _SHORTEST_CLASS = 18, 12
+#: Characters of the bytes of a network, with the space before them.
+_WIDTH_OF_BYTES = 12
 #: The longest formula of a layer that a narrow table shows.
 _LONGEST_FORMULA = 24
 #: What the names of PyTorch's arrays end in.
@@ -483,7 +485,8 @@ def _total(result: Inspection, width: int) -> str:
         candidates[:0] = [[formula, numbers, *sums], [formula, *sums]]
     texts = (" = ".join([start, *terms]) for terms in candidates)
     text = next((text for text in texts if cell_len(f"{text}   {size}") <= width), start)
-    return f"{text}{size:>{min(12, max(3, width - cell_len(text)))}}".rstrip()
+    room = max(len(size) + 1, min(_WIDTH_OF_BYTES, width - cell_len(text)))
+    return f"{text}{size:>{room}}".rstrip()
 
 
 def _graph(result: Inspection) -> Iterator[Line]:

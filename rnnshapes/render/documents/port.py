@@ -315,7 +315,7 @@ def _percent(share: float) -> str:
     percent = 100 * share
     if 0 < percent < _SMALLEST_PERCENT:
         return f"{percent:.0e} %"
-    return f"{percent:.2g} %" if percent < 100 else f"{percent:,.0f} %"
+    return f"{percent:.2g} %" if percent < 99.5 else f"{percent:,.0f} %"
 
 
 def _tolerance_above(share: float) -> str:

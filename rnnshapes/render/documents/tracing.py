@@ -14,6 +14,7 @@ from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
+from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.render import step
 from rnnshapes.render.document import (
     COLUMN_GAP,
@@ -48,19 +49,13 @@ _STEPS_AT_EACH_END, _SUMMARY_STEPS_AT_EACH_END = 10, 5
 _MOST_UNITS_IN_A_COLUMN, _UNITS_DRAWN = 6, 6
 #: What marks the row that is the model's own output.
 _OUTPUT_MARK, _SHORT_OUTPUT_MARK = "← output", "←"
-#: Widths, with a gap, of the columns beside those of y_hat, and of a number of y_hat.
-_WIDTH_OF_DIFFERENCE, _WIDTH_OF_NUMBER = 8, 8
+#: Widths of a difference, with the gap before it, and of a number of y_hat, with a space.
+_WIDTH_OF_DIFFERENCE, _WIDTH_OF_NUMBER = COLUMN_GAP + len("2e-07"), 8
 #: From this size on, a number is written with an exponent in a narrow column.
 _LONG_NUMBER = 1000
 #: Keras agrees to so many times the unit roundoff of its dtype, on the scale of y_hat. Whether
 #: rounding explains a difference is proven by ``verify`` alone.
 _NEAR = 1000
-_UNIT_ROUNDOFF = {
-    "float64": 2.0**-53,
-    "float32": 2.0**-24,
-    "float16": 2.0**-11,
-    "bfloat16": 2.0**-8,
-}
 #: Numbers of the model's output that a line holds.
 _MOST_OUTPUTS = 8
 
@@ -201,14 +196,16 @@ def _shown_series(result: Trace, view: View) -> list[Series]:
     ]
 
 
-def _mask(result: Trace, series: Series) -> Array | None:
-    """Return the mask of a layer; for y_hat that of a layer over the same time axis."""
-    if series.layer is not None:
-        return series.layer.mask
+def y_hat_mask(result: Trace) -> Array | None:
+    """Return the mask of the steps of y_hat, (N, T): that of a layer over the same time axis.
+
+    None where its rows are in the reverse order of those of the layers.
+    """
     if _reversing_layers(result.network):
         return None
-    layers = (layer for layer in result.layers if layer.steps == series.axis)
-    return next((layer.mask for layer in layers if layer.mask is not None), None)
+    axis = str(result.network.output_shapes.steps)
+    masks = (layer.mask for layer in result.layers if layer.steps == axis)
+    return next((mask for mask in masks if mask is not None), None)
 
 
 def _reversing_layers(network: Network) -> list[Node]:
@@ -275,16 +272,14 @@ def _step_table(result: Trace, view: View, shown: Sequence[Series]) -> tuple[Tab
     The columns of y_hat are the last to give way.
     """
     t = shown[0].numpy.shape[1]
-    start = 0 if view.start is None else view.start
-    end = t if view.end is None else min(t, view.end)
-    steps = list(_shown_steps(start, end, view, _SUMMARY_STEPS_AT_EACH_END))
+    steps = _shown_steps(t, view, _SUMMARY_STEPS_AT_EACH_END)
     columns: list[StepColumn] = [(Column("t", numeric=True), str)]
     columns += _mask_columns(result, shown[0].axis, view.sample)
     y_columns: list[StepColumn] = []
     for series in shown:
         if series.part == "y":
-            y_columns += _y_columns(series, view)
-    room = view.width - _width([*columns, *y_columns], steps) - len(_SHORT_OUTPUT_MARK) - COLUMN_GAP
+            y_columns += _y_columns(result, series, view)
+    room = view.width - _width([*columns, *y_columns], steps) - COLUMN_GAP - len(_SHORT_OUTPUT_MARK)
     left_out = [series for series in shown if series.part != "y"]
     if all(series.numpy.shape[2] <= _MOST_UNITS_IN_A_COLUMN for series in left_out):
         state_columns = [_units_column(series, view.sample) for series in left_out]
@@ -294,10 +289,10 @@ def _step_table(result: Trace, view: View, shown: Sequence[Series]) -> tuple[Tab
             room -= width
             left_out = []
     columns += y_columns
-    network = result.network
-    last_is_output = bool(y_columns) and network.is_causal and not network.returns_sequences
+    last_is_output = bool(y_columns) and _ends_with_output(result)
     if last_is_output:
-        mark = _OUTPUT_MARK if len(_OUTPUT_MARK) + COLUMN_GAP <= room else _SHORT_OUTPUT_MARK
+        is_long = len(_OUTPUT_MARK) - len(_SHORT_OUTPUT_MARK) <= room
+        mark = _OUTPUT_MARK if is_long else _SHORT_OUTPUT_MARK
         columns.append((Column(""), lambda t_shown: mark if t_shown == t - 1 else ""))
     table_rows = []
     for number in steps:
@@ -312,7 +307,7 @@ def _width(columns: Sequence[StepColumn], steps: Sequence[int | None]) -> int:
     """Return the width of columns, with the gaps between them, by the first and last rows."""
     measured = [t for t in (*steps[:_ROWS_MEASURED], *steps[-_ROWS_MEASURED:]) if t is not None]
     widths = [
-        max(len(column.heading), *(len(cell(t)) for t in measured)) for column, cell in columns
+        max(map(len, (column.heading, *(cell(t) for t in measured)))) for column, cell in columns
     ]
     return sum(widths) + COLUMN_GAP * (len(widths) - 1)
 
@@ -329,14 +324,19 @@ def _units_column(series: Series, sample: int) -> StepColumn:
     return Column(f"{series.name.removeprefix('gate ')}_t"), cell
 
 
-def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
+def _ends_with_output(result: Trace) -> bool:
+    """Return whether y_hat at the last step is the model's output, and at no other step."""
+    return result.network.is_causal and not result.network.returns_sequences
+
+
+def _y_columns(result: Trace, series: Series, view: View) -> Iterator[StepColumn]:
     """Yield y_hat from NumPy and from Keras, as many units as fit, and their difference."""
     sample = view.sample
     sides = {"NumPy": series.numpy[sample]}
     if series.keras is not None:
         sides["Keras"] = series.keras[sample]
     all_units = series.numpy.shape[2]
-    units = _units_that_fit(series, view, len(sides))
+    units = _units_that_fit(result, series, view)
 
     def cell_of(values: Array) -> Callable[[int], str]:
         more = " …" if units < all_units else ""
@@ -352,16 +352,27 @@ def _y_columns(series: Series, view: View) -> Iterator[StepColumn]:
         yield Column("diff", numeric=True), lambda t: f"{float(difference[t]):.0e}"
 
 
-def _units_that_fit(series: Series, view: View, sides: int) -> int:
-    """Return how many units of y_hat fit beside t, the difference and the mark of the output."""
+def _units_that_fit(result: Trace, series: Series, view: View) -> int:
+    """Return how many units of y_hat fit beside t, the mask, the difference and the mark."""
     _, steps, units = series.numpy.shape
-    beside = [len(str(steps - 1)), len(_SHORT_OUTPUT_MARK), *([len("2e-07")] if sides > 1 else [])]
+    beside = [len(str(steps - 1))]
+    beside += [len("masked")] if _mask_columns(result, series.axis, view.sample) else []
+    beside += [len(_SHORT_OUTPUT_MARK)] if _ends_with_output(result) else []
     room = view.width - sum(beside) - COLUMN_GAP * len(beside)
-    # Numbers of a side have a space between them, and a gap behind them.
-    fitting = (room // sides - COLUMN_GAP + 1) // _WIDTH_OF_NUMBER
-    more = len(" …") if fitting < units else 0
-    fitting = (room // sides - COLUMN_GAP + 1 - more) // _WIDTH_OF_NUMBER
-    return int(min(units, max(1, fitting)))
+    sides = 1 if series.keras is None else 2
+    return _numbers_that_fit(units, sides, room)
+
+
+def _numbers_that_fit(numbers: int, sides: int, room: int) -> int:
+    """Return how many of so many numbers fit into a column of each side, at least one.
+
+    Beside two sides stands their difference.
+    """
+    room -= _WIDTH_OF_DIFFERENCE if sides > 1 else 0
+    column = (room + COLUMN_GAP) // sides - COLUMN_GAP + len(" ")  # a space follows each number
+    if numbers * _WIDTH_OF_NUMBER <= column:
+        return numbers
+    return max(1, (column - len(" …")) // _WIDTH_OF_NUMBER)
 
 
 def _omitted_units(result: Trace, view: View) -> Iterator[Line]:
@@ -370,7 +381,7 @@ def _omitted_units(result: Trace, view: View) -> Iterator[Line]:
     if series is None:
         return
     units = series.numpy.shape[2]
-    fitting = _units_that_fit(series, view, 1 if series.keras is None else 2)
+    fitting = _units_that_fit(result, series, view)
     if fitting < units:
         text = f"{units - fitting} of {units} units of y_hat are left out: --view numbers"
         yield Line(text, "dim")
@@ -389,8 +400,7 @@ def _output_row(result: Trace, view: View) -> Table:
     sides = {"output NumPy": numpy}
     if result.output_keras is not None:
         sides["output Keras"] = result.output_keras[view.sample].reshape(-1)
-    room = (view.width - _WIDTH_OF_DIFFERENCE) // len(sides) - COLUMN_GAP
-    units = min(numpy.size, max(1, room // _WIDTH_OF_NUMBER))
+    units = _numbers_that_fit(numpy.size, len(sides), view.width)
     more = " …" if units < numpy.size else ""
     columns = [Column(name) for name in sides]
     cells = [
@@ -416,9 +426,8 @@ def _strip(
     result: Trace, series: Series, view: View, most_units: int = strips.MOST_UNITS
 ) -> strips.Strip:
     n, t, _ = series.numpy.shape
-    start, end = min(t, view.start or 0), t if view.end is None else min(t, view.end)
-    values = series.numpy[view.sample, start:end]
-    mask = _mask(result, series)
+    values = series.numpy[view.sample, view.start : view.end]
+    mask = y_hat_mask(result) if series.layer is None else series.layer.mask
     title = series.name
     if series.layer is not None:
         title += f" of {series.layer.name}"
@@ -428,9 +437,10 @@ def _strip(
     kind: strips.ScaleKind = "signed"
     if series.part == "gates" and not series.candidate:
         kind = strips.scale_kind(values)
-    unmasked = None if mask is None else mask[view.sample, start:end]
+    unmasked = None if mask is None else mask[view.sample, view.start : view.end]
     name = series.name.removeprefix("gate ")
     own = series.layer is None  # the outputs of a network may be of different sizes
+    start = range(t)[view.start : view.end].start
     return strips.Strip(title, name, values, kind, start, unmasked, most_units, own)
 
 
@@ -470,16 +480,11 @@ def _output_table(result: Trace, sample: int) -> Table:
 
 def _table(result: Trace, view: View, axis: str, shown: list[Series]) -> Table:
     n, t, _ = shown[0].numpy.shape
-    start = 0 if view.start is None else view.start
-    end = t if view.end is None else min(t, view.end)
     columns = [*_columns(shown, view.sample)]
     columns[1:1] = _mask_columns(result, axis, view.sample)
     table_rows = []
-    network = result.network
-    last_is_output = (
-        network.is_causal and not network.returns_sequences and shown[0].name == "y_hat"
-    )
-    for number in _shown_steps(start, end, view):
+    last_is_output = shown[0].part == "y" and _ends_with_output(result)
+    for number in _shown_steps(t, view):
         if number is None:
             table_rows.append(Row(("…",) * len(columns), "dim"))
         else:
@@ -541,22 +546,18 @@ def _mask_columns(result: Trace, axis: str, sample: int) -> list[StepColumn]:
     return [(Column("mask"), lambda t: "" if masks[0][t] else "masked")] if masks else []
 
 
-def _shown_steps(
-    start: int, end: int, view: View, at_each_end: int = _STEPS_AT_EACH_END
-) -> Iterator[int | None]:
-    """Yield the steps to show; ``None`` stands for the omitted steps in the middle."""
-    if not _omits_middle(start, end, view, at_each_end):
-        yield from range(start, end)
-        return
-    yield from range(start, start + at_each_end)
-    yield None
-    yield from range(end - at_each_end, end)
+def _shown_steps(t: int, view: View, at_each_end: int = _STEPS_AT_EACH_END) -> Sequence[int | None]:
+    """Return which of t steps to show; ``None`` stands for the omitted ones in the middle."""
+    if not _omits_middle(t, view, at_each_end):
+        return range(t)[view.start : view.end]
+    return (*range(at_each_end), None, *range(t - at_each_end, t))
 
 
-def _omits_middle(start: int, end: int, view: View, at_each_end: int = _STEPS_AT_EACH_END) -> bool:
+def _omits_middle(steps: int, view: View, at_each_end: int) -> bool:
+    """Return whether the middle of so many steps is left out; never of chosen steps."""
     if view.has_step_range or view.most_rows is None:
         return False
-    return end - start > min(view.most_rows, 2 * at_each_end + 2)
+    return steps > min(view.most_rows, 2 * at_each_end + 2)
 
 
 def _omitted_steps(
@@ -564,7 +565,7 @@ def _omitted_steps(
 ) -> Iterator[Line]:
     """Yield how to see the steps that tables omit."""
     t = max((series.numpy.shape[1] for series in _shown_series(result, view)), default=0)
-    if _omits_middle(view.start or 0, t if view.end is None else view.end, view, at_each_end):
+    if _omits_middle(t, view, at_each_end):
         omitted = count_text(t - 2 * at_each_end)
         yield Line(
             f"{omitted} steps in the middle are not shown: --steps a:b shows some, "
@@ -629,7 +630,7 @@ def _verdict(result: Trace) -> Iterator[Line]:
         return
     finite = np.isfinite(values) & np.isfinite(keras)
     size = magnitude_text(float(np.max(np.abs(values - keras), where=finite, initial=0.0)))
-    near = _NEAR * _UNIT_ROUNDOFF[dtype]
+    near = _NEAR * PRECISIONS[dtype].unit_roundoff
     if np.allclose(keras, values, rtol=near, atol=near):
         where = "" if result.y_hat is None else " at every step"
         yield Line(f"ok  {version} agrees{where}, to {size} (it computes in {dtype})", "good")

@@ -17,6 +17,7 @@ from rnnshapes.forward.tracing import LayerTrace, Trace
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render import palette
+from rnnshapes.render.documents.tracing import y_hat_mask
 from rnnshapes.render.phrases import engine_text, input_text, network_text, not_finite_text
 from rnnshapes.render.plots.diagram import text_width
 from rnnshapes.render.plots.panels import Panel, legend, stack, step_axis
@@ -147,14 +148,13 @@ def _y_hat(result: Trace, sample: int) -> _SampleSeries | None:
         return None
     numpy, keras = result.y_hat[sample], result.y_hat_keras
     flat = (len(numpy), -1)
-    axis = str(result.network.output_shapes.steps)
-    masks = [la.mask for la in result.layers if la.mask is not None and la.steps == axis]
+    mask = y_hat_mask(result)
     return _SampleSeries(
         name="y_hat",
-        axis=axis,
+        axis=str(result.network.output_shapes.steps),
         numpy=numpy.reshape(flat),
         keras=None if keras is None else keras[sample].reshape(flat),
-        mask=masks[-1][sample] if masks else None,
+        mask=None if mask is None else mask[sample],
     )
 
 
