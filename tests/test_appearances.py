@@ -151,7 +151,8 @@ def test_the_largest_smooth_error_is_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "per_unit"), [("simple", 12.4375), ("simple", 31.0), ("gru", 20.5)]
+    ("cell", "per_unit"),
+    [("simple", 12.4375), ("simple", 31.0), ("gru", 20.5), ("simple", 3.1), ("simple", 149.0)],
 )
 def test_tables_have_the_width_of_an_entry(cell: str, per_unit: float, monkeypatch: Any) -> None:
     monkeypatch.setitem(FUNCTIONS, "own", lambda z: np.tanh(np.rint(z * per_unit) / per_unit))

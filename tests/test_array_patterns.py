@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -74,10 +75,17 @@ def test_other_rows_are_permuted_or_omitted(key: str) -> None:
     cyclic = looks(key, np.roll(a, 1, axis=0))
     assert cyclic == [("input.permuted" if key == "Wx" else "weights.permuted", place(key))]
     assert looks(key, a[[0, 0, *range(2, len(a))]]) == [("weights.permuted", place(key))]
-    (one, *_) = looks(key, a * (np.arange(len(a)) != 1)[:, None])
-    assert one == ("weights.row_omitted", place(key))
+    for rows in ([1], [0, 2]):
+        kept = np.isin(np.arange(len(a)), rows, invert=True)
+        assert looks(key, a * kept[:, None])[0] == ("weights.row_omitted", place(key))
     moved = np.concatenate([a[1:], 0 * a[:1]])
     assert looks(key, moved) == [("weights.permuted", place(key))]
+
+
+def test_rows_of_units_that_are_not_known_are_ignored() -> None:
+    error = np.where(np.arange(8) % 4 >= 2, np.inf, 1e-6)
+    found = np.where(np.isinf(error), 9.0, RECURRENT[[1, 0, 3, 2]])
+    assert looks("Wh", found, error=error)[-1] == ("weights.permuted", place("Wh"))
 
 
 @pytest.mark.parametrize("key", ARRAYS)
@@ -134,17 +142,68 @@ def test_numbers_are_clipped_to_one_or_two_limits(low: Any, high: Any, expected:
     assert [id_ for id_, _ in found] == ["weights.clipped"] * expected
 
 
-@pytest.mark.parametrize("limit", [0.25, 0.5])
-def test_summed_rows_of_a_bias_are_searched(limit: float) -> None:
+#: Of nine rows, three units and one number of 0.3456: the key, what is done, and words of the text.
+WORDS: list[tuple[str, Callable[[Array], Array], list[str]]] = [
+    ("Wx", lambda a: a[:, [1, 0, 2]], ["unit 1 for unit 0", "unit 0 for unit 1"]),
+    ("Wx", lambda a: a[:, [2, 2, 2]], ["unit 2 for unit 0", "unit 2 for unit 1"]),
+    ("Wx", lambda a: a[[1, *range(1, 9)]], ["row 1 for row 0"]),
+    ("Wx", lambda a: a * (np.arange(9) != 7)[:, None], ["row 7"]),
+    ("Wx", lambda a: a * (np.arange(9) > 1)[:, None], ["rows 0, 1"]),
+    ("Wx", lambda a: np.r_[a[[1]], 0 * a[[1]], a[2:]], ["row 1 for row 0, 0 for row 1"]),
+    ("Wx", lambda a: a[[8, *range(8)]], ["features of x", "8, 0, 1, 2, 3, 4, 5, 6, …"]),
+    ("Wh", lambda a: a[[2, 0, 1]], ["its units", "2, 0, 1"]),
+    ("bh", lambda a: a * [1, 0, 1], ["unit 1"]),
+    ("bh", lambda a: a * [0, 1, 0], ["units 0, 2"]),
+    ("Wx", lambda a: np.where(np.abs(a) <= 0.3456, 0, a), ["0.3456"]),
+    ("Wx", lambda a: np.clip(a, -0.43, 0.43), ["±0.43"]),
+    ("Wx", lambda a: np.clip(a, -0.37, 0.5), ["[-0.37, 0.5]"]),
+    ("Wx", lambda a: np.clip(a, -0.37, np.inf), ["[-0.37, inf]"]),
+]
+
+
+@pytest.mark.parametrize(("key", "change", "words"), WORDS)
+def test_numbers_of_a_pattern_are_said(key: str, change: Any, words: list[str]) -> None:
+    rng = np.random.default_rng(2)
+    right = rng.uniform(-1, 1, {"Wx": (9, 3), "Wh": (3, 3), "bh": (3,)}[key])
+    right.flat[-2] = 0.3456
+    errors = np.full(right.shape, 1e-6)
+    recovered = RecoveredArray(key, "it", place(key), (), right, right, change(right), errors)
+    (text, *_) = [m.text for m, a in patterns(recovered) if np.allclose(a, change(right), 0, 1e-6)]
+    assert [word for word in words if word not in text] == []
+
+
+def test_limits_have_as_few_digits_as_errors_allow() -> None:
+    """What is recovered is off by up to 1e-3, the limits are not."""
+    right = np.clip(RECURRENT, -0.41, 0.6)
+    found = right + RNG.uniform(-1e-3, 1e-3, right.shape)
+    where = place("Wh")
+    recovered = RecoveredArray(
+        "Wh", "it", where, GATES, RECURRENT, RECURRENT, found, 0 * found + 1e-3
+    )
+    clipped = [a for mistake, a in patterns(recovered) if mistake.id == "weights.clipped"]
+    assert sum(np.array_equal(a, right) for a in clipped) == 1
+
+
+def test_one_number_at_a_limit_of_one_digit_is_clipped() -> None:
+    right = np.array([[0.31, 0.85, -0.2], [0.12, -0.45, 0.64]])
+    for limit, ids in ((0.7, {"weights.clipped"}), (0.72, set())):
+        found = looks("Wx", np.minimum(right, limit), gates=(), expected=right)
+        assert {id_ for id_, _ in found} == ids
+
+
+@pytest.mark.parametrize("largest", [0.4, 0.9, 1.8, 4.0])
+def test_summed_rows_of_a_bias_are_searched(largest: float) -> None:
     """So that usual limits are tried, and each size up to which numbers are 0."""
-    where, third = Where("gru", None, "bias"), np.sort(ROWS.ravel())[2]
+    where, right = Where("gru", None, "bias"), largest * ROWS
+    limit = {0.4: 0.25, 0.9: 0.5, 1.8: 1.0, 4.0: 2.0}[largest]
+    sizes = np.sort(right.ravel())
     for changed, id_ in (
-        (np.clip(ROWS, -limit, limit), "weights.clipped"),
-        (np.where(third >= ROWS, 0, ROWS), "weights.pruned"),
+        (np.clip(right, -limit, limit), "weights.clipped"),
+        *((np.where(right <= sizes[at], 0, right), "weights.pruned") for at in (1, 2, -2)),
     ):
-        sums = [np.stack([a.sum(0), 0 * a[0]]) for a in (ROWS, changed)]
+        sums = [np.stack([a.sum(0), 0 * a[0]]) for a in (right, changed)]
         errors = np.full((2, 8), 1e-6)
-        recovered = RecoveredArray("bh", "it", where, GATES, ROWS, *sums, errors)
+        recovered = RecoveredArray("bh", "it", where, GATES, right, *sums, errors)
         found = [mistake.id for mistake, a in patterns(recovered) if np.allclose(a, changed)]
         assert found == [id_]
 

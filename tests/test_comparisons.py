@@ -7,16 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
+from rnnshapes.forward.scan import states_before
+from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import (
     Comparison,
     Pattern,
     compare_quantities,
     compare_with,
+    compute_outputs,
+    exact_weights,
     fully_reported,
     is_stepwise,
+    precision_of,
 )
+from rnnshapes.verification.bounds import bounded_steps
 from tests.helpers.handmade import SIZES
+from tests.helpers.models import functional, randomized
 from tests.helpers.tried import base_of, hypothesis_of
 
 Array = np.ndarray
@@ -164,3 +172,189 @@ def test_narrow_arrays_are_compared_in_their_own_dtype() -> None:
     assert (wide.agrees, short.agrees, short.narrow_dtype) == (False, True, "float16")
     (stated,) = compare_quantities(narrow, "bfloat16")
     assert stated.bound > 2 * short.bound
+
+
+def test_each_state_is_compared_in_its_own_dtype() -> None:
+    base = base_of(**SIZES, cell="lstm", what="lstm.h lstm.c")
+    narrow = base.map_quantities(
+        lambda q: replace(q, narrow_dtype="float16" if q.key == "c" else "")
+    )
+    h, c = compare_quantities(narrow, "float32")
+    for dtype, one in (("float32", h), ("float16", c)):
+        assert one.bound == compare_quantities(base, dtype)[int(one is c)].bound
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest", "factor"), [("bfloat16", 0.25, 5), ("float16", 1 / 16, 2)]
+)
+def test_steps_whose_rounding_is_large_are_left_out(
+    dtype: str, largest: float, factor: float
+) -> None:
+    """A proven bound of bfloat16 may be a quarter of the largest number."""
+    base = base_of(**{**SIZES, "M": 12}, what="simple_rnn.h")
+    weights = {key: factor * a for key, a in base.weights["simple_rnn"].items()}
+    base = base.with_arrays("simple_rnn", weights)
+    h = compute_outputs(base).states["simple_rnn"]["h"]
+    base = base.map_quantities(lambda q: replace(q, values=h))
+    (one,) = fully_reported(base)
+    precision = precision_of(dtype)
+    w = exact_weights(base, one.direction, precision)
+    before = states_before(one.direction, one.states, {})
+    _, bounds = bounded_steps(one.direction, one.x, before, w, precision)
+    shares = bounds["h"].max(axis=2) / np.abs(h).max()
+    (check,) = compare_quantities(base, dtype)
+    left_out = int((shares > largest).sum())
+    assert 3 <= left_out <= 13
+    assert (check.agrees, check.left_out) == (True, 12 * left_out)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_a_port_rounds_as_its_dtype(dtype: str) -> None:
+    """It sums in float16, too; in float64, it may have more exact constants."""
+    found, stated = precision_of(dtype), PRECISIONS[dtype]
+    assert found.exact_constants == (dtype == "float64")
+    assert found.sums_in_float32 == (stated.sums_in_float32 and dtype != "float16")
+    same = {"exact_constants": False, "sums_in_float32": False}
+    assert replace(found, **same) == replace(stated, **same)
+
+
+def test_long_sums_in_float16_have_a_bound() -> None:
+    """Sums of so many products would have none in float16 that proves anything."""
+    few, many = (
+        base_of(**{**SIZES, "N": 2, "T": 3, "M": m}, what="simple_rnn.h") for m in (5, 250)
+    )
+    for base in (few, many):
+        (check,) = compare_quantities(base, "float16")
+        assert (check.passed, check.left_out, check.compared) == (True, 0, base_size(base))
+    off = many.map_quantities(lambda q: replace(q, values=q.values + 0.05))
+    assert not compare_quantities(off, "float16")[0].agrees
+
+
+def base_size(base: Any) -> int:
+    return sum(quantity.values.size for quantity in base.quantities)
+
+
+@pytest.mark.parametrize(("error", "agrees"), [(1e-8, True), (1e-5, False)])
+def test_large_samples_widen_no_small_bound(error: float, agrees: bool) -> None:
+    """Of a run that is compared as a whole."""
+    base = base_of(**SIZES, activation="linear")
+    (x,), rows = base.xs, np.array([1e-3, 1.0, 1e3])[:, None, None]
+    weights = {
+        group: {key: np.zeros_like(a) if a.ndim == 1 else a for key, a in arrays.items()}
+        for group, arrays in base.weights.items()
+    }
+    base = replace(base, xs=(x * rows,), weights=weights)
+    (right,) = [q.expected(base.network, compute_outputs(base)) for q in base.quantities]
+    values = right.copy()
+    values[0] += error * np.abs(right[0]).max() * np.array([1, -1])
+    changed = base.map_quantities(lambda q: replace(q, values=values))
+    (check,) = compare_quantities(changed, "float32")
+    assert check.agrees == agrees
+    assert set(check.pattern.samples) == (set() if agrees else {0})
+
+
+@pytest.mark.parametrize("what", ["y_hat", "simple_rnn_1.h"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_run_is_bounded_as_it_moves(what: str, dtype: str) -> None:
+    """When each weight changes by the rounding of the sums that it is part of, and somewhat more.
+
+    Activations round by more than their result tells.
+    """
+    base = base_of(**{**SIZES, "T": 30, "M": [20, 16]}, what=what)
+    (check,) = compare_quantities(base, dtype)
+    rng, unit = np.random.default_rng(1), PRECISIONS[dtype].unit_roundoff
+
+    def changed(array: Array) -> Array:
+        terms = len(array) if array.ndim > 1 else 0
+        return array * (1 + (terms + 12) * unit * rng.choice([-1, 1], array.shape))
+
+    (right,) = [q.expected(base.network, compute_outputs(base)) for q in base.quantities]
+    moves = []
+    for _ in range(8):
+        weights = {g: {k: changed(a) for k, a in w.items()} for g, w in base.weights.items()}
+        outputs = compute_outputs(replace(base, weights=weights))
+        moves.append(np.abs(base.quantities[0].expected(base.network, outputs) - right))
+    assert not check.proven
+    assert 0.8 < check.bound / np.median(np.max(moves, axis=0)) < 2
+
+
+def test_wide_estimates_of_a_chaotic_run_prove_nothing() -> None:
+    """Rounding grows from step to step, until nothing is compared."""
+    base = base_of(**{**SIZES, "T": 60, "M": 24}, what="y_hat")
+    for factor, wide in ((1, False), (4, True)):
+        weights = dict(base.weights["simple_rnn"])
+        weights["Wh"] = factor * weights["Wh"]
+        one = base.with_arrays("simple_rnn", weights)
+        (right,) = [q.expected(one.network, compute_outputs(one)) for q in one.quantities]
+        one = one.map_quantities(lambda q, values=right: replace(q, values=values))
+        (check,) = compare_quantities(one, "float32")
+        assert check.compared + check.left_out == right.size
+        assert (check.wide > 0, check.left_out > 0, check.is_wide) == (wide, wide, wide)
+        assert check.wide % 2 == 0  # whole steps, of two units
+        assert (1e-3 < check.width <= 1 / 16) if wide else check.width == 0
+        assert check.bits == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "steps"),
+    [
+        ("y_hat", {}, list(range(9))),
+        ("output", {}, [8]),
+        ("output", {"cell": "gru", "bidirectional": True}, None),
+    ],
+)
+def test_ratios_of_steps_need_steps(name: str, spec: Any, steps: list[int] | None) -> None:
+    (check,) = compare_quantities(base_of(**SIZES, **spec, what=name), "float32")
+    assert (None if check.steps is None else check.steps.tolist()) == steps
+    errors = check.residual.step_errors
+    assert (None if errors is None else len(errors.ratio)) == (steps and len(steps))
+    assert (check.index.t is None) == (steps is None)
+
+
+@pytest.mark.parametrize("stop_early", [False, True])
+def test_a_hopeless_run_may_be_left_early(stop_early: bool) -> None:
+    """A right one is compared in all directions, with the same bounds."""
+    base = base_of(**SIZES)
+    wrong = base.map_quantities(lambda q: replace(q, values=q.values + 1.0))
+    (check,) = compare_quantities(wrong, "float32", stop_early=stop_early)
+    (whole,) = compare_quantities(wrong, "float32")
+    assert not check.agrees
+    assert (check.bound < whole.bound) == stop_early
+    (check,) = compare_quantities(base, "float32", stop_early=stop_early)
+    (whole,) = compare_quantities(base, "float32")
+    assert (check.agrees, check.bound) == (True, whole.bound)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_steps_from_rounded_states_have_wider_bounds(reverse: bool) -> None:
+    """By what the recurrent kernel makes of the rounding, and by that of the result."""
+    options = {"go_backwards": reverse, "activation": "linear"}
+    base = base_of(**SIZES, **options, what="simple_rnn.h")
+    rounding = np.random.default_rng(0).uniform(1e-3, 2e-3, (3, 9, 5))
+    rounded = base.map_quantities(lambda q: replace(q, rounding=rounding))
+    (check,) = compare_quantities(rounded, "float32")
+    before = np.zeros_like(rounding)
+    before[:, slice(0, -1) if reverse else slice(1, None)] = (
+        rounding[:, 1:] if reverse else rounding[:, :-1]
+    )
+    bound = rounding + before @ np.abs(base.weights["simple_rnn"]["Wh"])
+    assert check.bound == pytest.approx(np.median(bound), rel=1e-2)
+    start = {"simple_rnn": {"h": np.full((3, 5), 0.5)}}
+    first = compare_quantities(replace(rounded, start_rounding=start), "float32")[0]
+    assert first.left_out == 3 * 5  # of the first step, nothing is known
+
+
+def test_given_states_are_no_states_of_the_port() -> None:
+    def started(x: Any, h: Any) -> Any:
+        return la.GRU(4, return_sequences=True, name="gru")(x, initial_state=h)
+
+    base = base_of(model=randomized(functional(started, (6, 3), (4,))), N=3, what="gru.h")
+    assert list(fully_reported(base)) == []
+    assert not is_stepwise(base)
+
+
+def test_states_of_batches_are_not_proven_stepwise() -> None:
+    """Each batch starts where the one before it ended."""
+    base = base_of(**SIZES, what="simple_rnn.h")
+    assert is_stepwise(base)
+    assert not is_stepwise(replace(base, network=replace(base.network, batch=3)))

@@ -10,12 +10,15 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.errors import InputError
 from rnnshapes.port.compare import Comparison, compare_with
 from rnnshapes.port.error_summary import summarize_error
 from rnnshapes.port.explanation import Diagnosis, Explanation, in_layer, joined
-from rnnshapes.port.hypothesis import Mistake, Where
-from rnnshapes.port.inexact_verdict import is_inexact, largest_share
+from rnnshapes.port.hypothesis import Mistake, Where, direction_of
+from rnnshapes.port.inexact_verdict import check_tolerance, is_inexact, largest_share
+from rnnshapes.port.report import PortVerification
 from rnnshapes.port.sections import compare_sections, sections
+from rnnshapes.reference.outputs import STATES
 from tests.helpers.handmade import SIZES
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import hypothesis_of
@@ -243,3 +246,143 @@ def test_first_step_has_to_differ_too() -> None:
     assert is_inexact([check], Diagnosis(tried=9), 1.0)
     assert not is_inexact([first], Diagnosis(tried=9), 1.0)
     assert largest_share([check, replace(check, error=None)]) == np.inf
+
+
+def verification(*checks: Comparison, **fields: Any) -> PortVerification:
+    network = hypothesis_of({"y_hat": np.zeros((3, 9, 2))}, **SIZES).network
+    known = {"axes_swapped": False, "unknown_arrays": (), "diagnosis": None}
+    known |= {"source": "x", "port": "port", "dtype": "float32", "random_input": True}
+    return PortVerification(network, checks=checks, **{**known, **fields})
+
+
+def of_share(share: float, **fields: Any) -> Comparison:
+    """Return a check that differs by a share of the range, at every number."""
+    check = check_of(1e-3 * SPREAD)
+    return replace(check, error=replace(check.error, relative=share), **fields)
+
+
+RIGHT, WIDE = check_of(), replace(check_of(), wide=54)
+SEARCHED = Diagnosis(tried=9, max_abs=1.0)
+NAMED = Diagnosis((explanation(WRONG),), 9)
+
+
+@pytest.mark.parametrize(
+    ("checks", "fields", "verdict", "passed"),
+    [
+        ([RIGHT], {}, "agrees", True),
+        ([RIGHT], {"axes_swapped": True, "tolerance": 1.0}, "failed", False),
+        ([RIGHT, WIDE], {}, "inexact", False),
+        ([RIGHT, WIDE], {"tolerance": 0.1}, "inexact", True),
+        ([RIGHT, replace(WIDE, error=None)], {"tolerance": 0.1}, "inexact", False),
+        ([RIGHT, of_share(0.01)], {"diagnosis": SEARCHED}, "inexact", False),
+        ([RIGHT, of_share(0.01)], {"diagnosis": SEARCHED, "tolerance": 0.01}, "inexact", True),
+        ([RIGHT, of_share(0.011)], {"diagnosis": SEARCHED, "tolerance": 0.01}, "inexact", False),
+        ([of_share(0.03), RIGHT], {"diagnosis": SEARCHED, "tolerance": 0.02}, "failed", False),
+        ([of_share(0.01), RIGHT], {"diagnosis": NAMED, "tolerance": 0.1}, "failed", False),
+        ([of_share(0.01), RIGHT], {}, "failed", False),
+        ([of_share(0.01), RIGHT], {"tolerance": 0.01}, "inexact", True),
+    ],
+)
+def test_a_verdict_follows_from_checks_and_search(
+    checks: Any, fields: Any, verdict: str, passed: bool
+) -> None:
+    result = verification(*checks, **fields)
+    assert (result.verdict, result.passed) == (verdict, passed)
+    shares = [np.inf if check.error is None else check.error.relative for check in checks]
+    assert result.largest_error == max(shares)
+
+
+@pytest.mark.parametrize("number", [0, 1, 0.005, "0.5", None])
+def test_a_tolerance_is_a_share(number: Any) -> None:
+    assert check_tolerance(number) == (None if number is None else float(number))
+
+
+@pytest.mark.parametrize("number", [-0.001, 1.001, np.nan, np.inf, "half", [], "1e400"])
+def test_what_is_no_share_is_refused(number: Any) -> None:
+    with pytest.raises(InputError):
+        check_tolerance(number)
+
+
+# --- Hypotheses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id_", "is_inexact_"),
+    [
+        ("numeric.noise", True),
+        ("activation.approximated", True),
+        ("activation.other", False),
+        ("input.rounded", True),
+        ("input.scaled", False),
+        ("weights.float16", True),
+        ("weights.bfloat16", True),
+        ("weights.quantized", True),
+        ("weights.other", False),
+    ],
+)
+def test_some_mistakes_are_about_exactness(id_: str, is_inexact_: bool) -> None:
+    assert Mistake(id_, "text").is_inexact == is_inexact_
+
+
+def test_a_mistake_may_have_its_own_fix() -> None:
+    assert Mistake("bias.twice", "text").fix
+    assert Mistake("bias.twice", "text", own_fix="other").fix == "other"
+    assert Mistake("no.such", "text").fix == ""
+
+
+def test_some_samples_have_their_own_x_and_start() -> None:
+    spec = {**SIZES, "cell": "lstm"}
+    base = hypothesis_of({"lstm.h": np.random.default_rng(0).uniform(0, 1, (3, 9, 5))}, **spec)
+    start = np.random.default_rng(1).uniform(0, 1, (3, 5))
+    base = base.with_arrays(f"{STATES}lstm", {"h": start})
+    some = base.of_samples(slice(1, 3))
+    np.testing.assert_array_equal(some.xs[0], base.xs[0][1:])
+    np.testing.assert_array_equal(some.quantities[0].values, base.quantities[0].values[1:])
+    assert some.quantities[0].rounding.shape == (2, 9, 5)
+    np.testing.assert_array_equal(some.weights[f"{STATES}lstm"]["h"], start[1:])
+    assert some.weights["lstm"] is base.weights["lstm"]
+    changed = base.with_arrays("lstm", {"b": start})
+    assert set(changed.weights["lstm"]) == {*base.weights["lstm"], "b"}
+    assert "b" not in base.weights["lstm"] or changed.weights["lstm"]["b"] is start
+
+
+@pytest.mark.parametrize(
+    ("shape", "at", "is_constant"),
+    [
+        ((3, 2), None, True),
+        ((3, 2), (2, 1), False),
+        ((3, 2), (0, 0), False),
+        ((1, 2), None, False),
+        ((3, 9, 2), None, False),
+    ],
+)
+def test_one_step_may_be_constant_over_samples(shape: Any, at: Any, is_constant: bool) -> None:
+    values = np.full(shape, 0.25)
+    if at is not None:
+        values[at] = 0.5
+    base = hypothesis_of({"y_hat": values}, **{**SIZES, "N": shape[0]})
+    assert base.is_constant_over_samples == is_constant
+
+
+def test_a_scope_limits_the_next_mistake() -> None:
+    base = hypothesis_of({"y_hat": np.zeros((3, 9, 2))}, **SIZES)
+    assert base.concerns("dense")
+    limited = replace(base, scope=frozenset({"simple_rnn"}))
+    assert (limited.concerns("simple_rnn"), limited.concerns("dense")) == (True, False)
+    more = limited.with_mistake("bias", WRONG).with_mistake("head", HEAD)
+    assert (more.mistakes, more.families, more.scope) == ((WRONG, HEAD), ("bias", "head"), None)
+
+
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [
+        ({"bidirectional": True}, {"forward": "forward", "backward": "backward"}),
+        ({}, {"": None}),
+    ],
+)
+def test_directions_are_told_by_their_weights(options: Any, groups: dict[str, Any]) -> None:
+    network = hypothesis_of({"y_hat": np.zeros((3, 9, 2))}, **SIZES, **options).network
+    layer = network.recurrent[0].layer
+    names = {"": "simple_rnn"} | {w: f"bidirectional/{w}_simple_rnn" for w in groups if w}
+    assert {w: direction_of(layer, names[w]) for w in groups} == groups
+    assert direction_of(layer, "dense") is None

@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnnshapes.forward import keras_replay
 from rnnshapes.network.graph import Network
+from rnnshapes.network.weights import bind
+from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.arrays import read_port
-from rnnshapes.port.compare import Comparison, compare_with
-from rnnshapes.port.location import Extent, Location, extent_of, locate
+from rnnshapes.port.compare import Comparison, compare_with, fully_reported
+from rnnshapes.port.location import Extent, Location, extent_of, locate, outputs_that_follow
 from rnnshapes.port.quantities import ReportedQuantity, match_arrays
 from rnnshapes.session import open_session
 from tests.helpers.handmade import SIZES
+from tests.helpers.tried import base_of
 
 Array = np.ndarray
 #: Indices (samples, steps, units) of wrong numbers, by the name of an array.
 Wrong = dict[str, Any]
 ALL = np.s_[:]
+FLOAT32 = PRECISIONS["float32"]
 
 
 def compared(
@@ -199,6 +204,13 @@ def test_another_c_is_told_from_wrong_states(wrong: Wrong, hinted: bool) -> None
     assert bool({*hints(one)} - {*described(HINTED["late"])[1]}) == hinted
 
 
+@pytest.mark.parametrize(("t", "hinted"), [(1, False), (2, True)])
+def test_a_last_c_may_be_wrong_itself(t: int, hinted: bool) -> None:
+    """Of one step, h alone does not tell whether it is the c of another step."""
+    (one,) = located({"lstm.c": ALL}, right="lstm.h", T=t, **LSTM)
+    assert bool(hints(one)) == hinted
+
+
 @pytest.mark.parametrize("zeros", [True, False])
 def test_zero_h_is_told_from_a_wrong_gate(zeros: bool) -> None:
     network, (h, c), checks = compared({"lstm.h": np.s_[1, 4:]}, right="lstm.c", **LSTM)
@@ -206,6 +218,12 @@ def test_zero_h_is_told_from_a_wrong_gate(zeros: bool) -> None:
     values[1, 4:] *= not zeros
     (one,) = locate(network, [replace(h, values=values), c], checks)
     assert ("0" in hints(one)[0]) == zeros
+
+
+def test_outputs_of_no_known_layer_are_the_ports() -> None:
+    (one,) = located({"y_hat": np.s_[:, 2:, 1]}, **GRU)
+    assert (one.where.layer, one.where.array, one.where.unit) == (None, "y_hat", 1)
+    assert "None" not in one.text
 
 
 STACK = {"cell": "lstm", "M": [4, 5]}
@@ -236,6 +254,64 @@ def test_h_that_is_not_compared_may_be_right() -> None:
     left_out = [replace(check, left_out=check.left_out + 10**6) for check in checks]
     texts = [locate(network, quantities, some)[0].text for some in (checks, left_out)]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("share", "dtype", "expected"),
+    [
+        (0.0, "float32", {"lstm"}),
+        (60 * 2**-24, "float32", {"lstm"}),
+        (70 * 2**-24, "float32", set()),
+        (0.1, "float32", set()),
+        (0.0, "float16", set()),
+    ],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_h_follows_from_c_within_its_rounding(
+    share: float, dtype: str, expected: set[str], sign: int
+) -> None:
+    """Also where c is wrong; in 16 bits, rounding is too large to tell."""
+    base = base_of(**SIZES, **LSTM, what="lstm.h lstm.c")
+    (one,) = fully_reported(base)
+    rng = np.random.default_rng(0)
+    states = {"c": one.states["c"] + rng.normal(0, 0.3, one.states["c"].shape)}
+    w = bind("lstm", base.weights, "float64")
+    right = one.states["h"].copy()
+    for t in range(9):  # each step starts from the h before it
+        h = keras_replay.outputs_of_states(one.direction, one.x, {"h": right, **states}, w)
+        right[:, t] = h[:, t]
+    small = np.unravel_index(int(np.argmin(np.abs(right[:, -1]))), right[:, -1].shape)
+    right[small[0], -1, small[1]] += sign * share * np.abs(right).max()
+    states["h"] = right
+    base = base.map_quantities(lambda q: replace(q, values=states[q.key]))
+    assert outputs_that_follow([base], PRECISIONS[dtype]) == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "arrays", "hinted"),
+    [
+        ({"lstm.h": np.s_[:, 2:], "lstm.c": np.s_[:, 3:]}, ["h", "c"], True),
+        ({"lstm.h": np.s_[:, 2:], "lstm.c": np.s_[:, 3:5]}, ["h", "c"], True),
+        ({"lstm.h": np.s_[:, 2:], "lstm.c": np.s_[:, 3]}, ["h", "c"], False),
+        ({"lstm.h": np.s_[:, 2:]}, ["h", "h"], False),
+        ({"lstm.c": np.s_[:, 2:]}, ["c", "c"], True),
+    ],
+)
+def test_h_that_follows_leads_to_c(wrong: Wrong, arrays: list[str], hinted: bool) -> None:
+    """Where nothing is known of h, and where it follows from c."""
+    compared_ = compared(wrong, **LSTM)
+    found = [locate(*compared_, follows) for follows in ((), {"lstm"})]
+    assert [one.where.array for (one,) in found] == arrays
+    unknown, right = (set(hints(one)) for (one,) in found)
+    assert bool(right - unknown) == hinted
+
+
+def test_only_an_lstm_has_an_output_gate() -> None:
+    assert outputs_that_follow([base_of(**SIZES, **GRU, what="gru.h")], FLOAT32) == set()
+    lstm = base_of(**SIZES, **LSTM, what="lstm.h lstm.c")
+    assert outputs_that_follow([lstm], FLOAT32) == {"lstm"}
+    batched = replace(lstm, network=replace(lstm.network, batch=3))
+    assert outputs_that_follow([batched], FLOAT32) == set()
 
 
 # --- Extents ------------------------------------------------------------------------------------

@@ -440,7 +440,7 @@ def significant(digits: int) -> Rounding:
     return np.vectorize(lambda value: float(f"{value:.{digits - 1}e}"))
 
 
-BITS = (6, 7, 8, 10, 11, 12, 15)
+BITS = (4, 5, 6, 7, 8, 10, 11, 12, 15)
 #: How weights are rounded: which of all or those of the recurrence alone, with biases or without.
 ROUNDINGS: list[tuple[Rounding, tuple[str, ...]]] = [
     *((on_grid(bits, axis), SCOPES) for bits in (4, 8, 16) for axis in (None, 0)),

@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import pytest
 
 import rnnshapes
 from rnnshapes.errors import InputError
-from rnnshapes.port.arrays import read_port
+from rnnshapes.port.arrays import Port, PortArray, read_port
+from rnnshapes.port.golden_arrays import check_golden_arrays
+from rnnshapes.session import open_session
 from tests.helpers.handmade import Arrays
+from tests.helpers.models import model_of
 
 SIZES: dict[str, Any] = {"cell": "simple", "N": 2, "T": 3, "D": 4, "M": 5, "K": 2}
 
@@ -158,6 +162,91 @@ def test_other_weights_in_a_port_are_refused(name: str) -> None:
     assert rnnshapes.verify(**SIZES, against=port, ignore=[name]).passed
 
 
+def difference(name: str, change: Any, dtype: str = "float32", rounding: float = 0.0) -> str:
+    """Return what is said of an array of a golden file after a change; nothing if it is right."""
+    values = np.array(rnnshapes.golden(**SIZES).arrays[name], np.float64)
+    values = change(values) if callable(change) else values + change
+    array = PortArray(name, values, np.full(values.shape, rounding), dtype)
+    other = PortArray("h", np.zeros((2, 3, 5)), np.zeros((2, 3, 5)), dtype)
+    with open_session(**SIZES) as session:
+        network, weights, sources = session.network, session.weights(), session.sources
+    try:
+        check_golden_arrays(network, weights, sources, Port("port", (other, array)), {name})
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", ["x", "simple_rnn/kernel", "simple_rnn.h Wh"])
+@pytest.mark.parametrize(
+    ("share", "dtype", "is_right"),
+    [
+        (1.9 * 2**-24, "float32", True),
+        (2.1 * 2**-24, "float32", False),
+        (1.9 * 2**-24, "int32", True),
+        (2.1 * 2**-24, "int32", False),
+        (1e-12, "float64", False),
+        (1.9 * 2**-11, "float16", True),
+        (2.1 * 2**-11, "float16", False),
+    ],
+)
+def test_a_repeated_array_has_two_roundings(
+    name: str, share: float, dtype: str, is_right: bool
+) -> None:
+    texts = [difference(name, partial(np.multiply, 1 + s), dtype) for s in (share, -share)]
+    assert all((name in text) != is_right for text in texts)
+
+
+def test_decimals_of_a_repeated_array_are_rounded() -> None:
+    assert difference("dense/bias", 4.9e-4, rounding=5e-4) == ""
+    assert difference("dense/bias", 5.1e-4, rounding=5e-4) != ""
+
+
+def test_first_wrong_number_of_an_array_is_shown() -> None:
+    """With as many digits as tell both numbers, and the names of what to do."""
+
+    def change(values: np.ndarray) -> np.ndarray:
+        values[1, 2, 0] = values[1, 1, 3] = 0.5
+        return values
+
+    expected = rnnshapes.golden(**SIZES).arrays["x"]
+    shown = difference("x", change)
+    assert f"[1, 1, 3] is 0.5, expected {expected[1, 1, 3]:.6g};" in shown
+    assert "--ignore 'x'" in shown
+    assert "(6, 4), expected (2, 3, 4)" in difference("x", lambda x: x.reshape(6, 4))
+    for share, dtype in ((2e-7, "float32"), (1e-12, "float64")):
+        text = difference("x", partial(np.multiply, 1 + share), dtype)
+        found = re.search(r"is (\S+), expected (\S+);", text)
+        assert found is not None
+        given, wanted = map(float, found.groups())
+        assert given / wanted - 1 == pytest.approx(share, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "stepwise"), [("simple_rnn.h Wh", True), ("x", False), ("dense/kernel", False)]
+)
+def test_a_wrong_intermediate_needs_states(name: str, stepwise: bool) -> None:
+    assert ("every step" in difference(name, 1.0)) == stepwise
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_no_finite_number_equals_an_infinite_one(number: float) -> None:
+    """An intermediate may be infinite, or NaN where a step is masked."""
+    right = rnnshapes.golden(**SIZES).arrays["x"].astype("f4")
+    x = np.where(right > 1, np.float32(number), right)
+    with open_session(**SIZES, x=x) as session:
+        network, weights, sources = session.network, session.weights(), session.sources
+
+    def check(given: np.ndarray) -> None:
+        port = Port("port", (PortArray("x", given, np.zeros(x.shape), "float32"),))
+        check_golden_arrays(network, weights, sources, port, ["x"])
+
+    check(x)
+    for wrong in (right, np.where(right > 1, -np.inf, right)):
+        with pytest.raises(InputError, match="'x'"):
+            check(wrong)
+
+
 def test_port_without_the_probe_is_told_so(right: Arrays) -> None:
     """It would have to be run again: no option makes it fit."""
     sizes = {name: size for name, size in SIZES.items() if name != "N"}
@@ -273,6 +362,33 @@ def test_one_direction_alone_leaves_the_other() -> None:
     result = rnnshapes.verify(**sizes, against={f"{names[0]}.h": h})
     assert result.passed
     assert result.uncompared_layers == (names[1], "dense")
+
+
+STACK = {**SIZES, "M": [5, 6]}
+WAYS = [f"bidirectional/{way}_simple_rnn" for way in ("forward", "backward")]
+#: A network, arrays of it, and the layers of which these show nothing.
+UNSEEN: list[tuple[Any, str, list[str]]] = [
+    (STACK, "y_hat", []),
+    (STACK, "output", []),
+    (STACK, "simple_rnn.h", ["simple_rnn_1", "dense"]),
+    (STACK, "simple_rnn_1.h", ["dense"]),
+    (STACK, "simple_rnn.h y_hat", []),
+    ({**SIZES, "bidirectional": True}, f"{WAYS[1]}.h", [WAYS[0], "dense"]),
+    ({**SIZES, "bidirectional": True}, f"{WAYS[1]}.h {WAYS[0]}.h", ["dense"]),
+    ("two outputs", "y_hat", ["dense"]),
+    ("two outputs", "lstm.h", ["dense_1", "dense"]),
+    ("encoder, decoder", "y_hat", []),
+]
+
+
+@pytest.mark.parametrize(("spec", "names", "unseen"), UNSEEN)
+def test_layers_that_no_array_shows_are_listed(spec: Any, names: str, unseen: list[str]) -> None:
+    """y_hat shows those before it; states show their own recurrence."""
+    options = {"model": model_of(spec), "N": 2} if isinstance(spec, str) else spec
+    golden = rnnshapes.golden(**options, keras=False).arrays
+    result = rnnshapes.verify(**options, against={name: golden[name] for name in names.split()})
+    assert result.passed
+    assert list(result.uncompared_layers) == unseen
 
 
 def test_few_digits_are_reported(right: Arrays, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import math
 import re
 from typing import Any
 
+import ml_dtypes  # noqa: F401  NumPy knows bfloat16 then
 import numpy as np
 import pytest
 from keras import layers as la
@@ -146,6 +147,38 @@ def test_a_16_bit_array_widens_no_other() -> None:
         assert result.passed == (made is right)
         assert [c.narrow_dtype for c in result.checks].count("float16") == 1
     assert rnnshapes.verify(**SIZES, cell="lstm", against=arrays, dtype="float16").passed
+
+
+#: The dtypes of h and y_hat, that of the port, and those of arrays that have one of their own.
+DTYPES: list[tuple[str, str, str, tuple[str, str]]] = [
+    ("float32", "float32", "float32", ("", "")),
+    ("float64", "float64", "float64", ("", "")),
+    ("float64", "float32", "float32", ("", "")),
+    ("float32", "float64", "float32", ("", "")),
+    ("float16", "float16", "float16", ("", "")),
+    ("bfloat16", "bfloat16", "bfloat16", ("", "")),
+    ("float16", "bfloat16", "float16", ("", "bfloat16")),
+    ("float16", "float32", "float32", ("float16", "")),
+    ("float64", "bfloat16", "float64", ("", "bfloat16")),
+    ("float32 in float64", "float32 in float64", "float32", ("", "")),
+    ("float32 in float64", "float64", "float64", ("", "")),
+]
+
+
+@pytest.mark.parametrize(("h", "y_hat", "dtype", "own"), DTYPES)
+def test_arrays_tell_the_dtype_of_a_port(h: str, y_hat: str, dtype: str, own: Any) -> None:
+    """The coarsest of more than 16 bits, or the finest of 16; float64 that is used."""
+    golden = rnnshapes.golden(**SIZES).arrays
+    port = {}
+    for name, text in (("simple_rnn.h", h), ("y_hat", y_hat)):
+        numbers, _, stored = text.partition(" in ")
+        port[name] = golden[name].astype(numbers).astype(stored or numbers)
+    result = rnnshapes.verify(**SIZES, against=port)
+    assert result.dtype == dtype
+    assert tuple(check.narrow_dtype for check in result.checks) == own
+    stated = rnnshapes.verify(**SIZES, against=port, dtype="bfloat16")
+    assert stated.dtype == "bfloat16"
+    assert tuple(check.narrow_dtype for check in stated.checks) == ("", "")
 
 
 # --- What rounding alone does --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,25 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.errors import InputError
+from rnnshapes.network.graph import Network
+from rnnshapes.port.arrays import Port, PortArray
 from rnnshapes.port.compare import compute_outputs
+from rnnshapes.port.framework_arrays import (
+    as_pytorch_output,
+    may_end_in,
+    split_states,
+    split_unnamed,
+)
 from rnnshapes.port.mistakes.rounding import with_digits
-from rnnshapes.port.quantities import are_numbers_of, has_only_zeros_and_ones
+from rnnshapes.port.quantities import (
+    are_numbers_of,
+    check_names,
+    has_only_zeros_and_ones,
+    match_arrays,
+    unknown_names,
+)
+from rnnshapes.session import open_session
 from tests.helpers.handmade import SIZES
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import hypothesis_of
@@ -24,6 +41,16 @@ RNG = np.random.default_rng(0)
 
 def matched(port: Any, **spec: Any) -> Any:
     return hypothesis_of(port, **{**SIZES, **spec}).quantities
+
+
+def network_of(**spec: Any) -> Network:
+    with open_session(**{**SIZES, **spec}) as session:
+        return session.network
+
+
+def array_of(name: str, values: Array) -> PortArray:
+    """Return an array whose rounding is told from its values."""
+    return PortArray(name, values, values / 1e3, "float32")
 
 
 def random(*shape: int) -> Array:
@@ -221,3 +248,240 @@ def test_short_numbers_of_all_arrays_are_rounded() -> None:
     assert with_digits(base) is base
     text = base.map_quantities(lambda q: replace(q, rounding=q.rounding + 1e-3))
     assert with_digits(text) is text
+
+
+def refusal(
+    name: str, values: Array, given_x: str = "", file: str = "port.npy", **spec: Any
+) -> str:
+    """Return what is said of an array that is no quantity."""
+    with pytest.raises(InputError) as error:
+        match_arrays(network_of(**spec), Port(file, (array_of(name, values),)), given_x)
+    return str(error.value)
+
+
+SHAPE, RANDOM = "h (N, T, M) = (3, 9, 5)", "--input x.npy"
+#: The name and the shape of an array of a GRU, and what is said of it.
+REMEDIES: list[tuple[str, tuple[int, ...], list[str]]] = [
+    ("y_hat", (3, 9, 2, 1), ["leave out", "axes of length 1, for (3, 9, 2)"]),
+    ("y_hat", (1, 3, 9, 2), ["leave out", "axes of length 1, for (3, 9, 2)"]),
+    ("y_hat", (2, 9, 3), ["transpose", "(3, 9, 2)"]),
+    ("y_hat", (2, 3), ["transpose", "(3, 2)"]),
+    ("h", (5, 9, 1, 3), [SHAPE, "transpose", "(3, 9, 5)"]),
+    ("h", (27, 5), [SHAPE, "reshape it to (3, 9, 5)", "sample 0"]),
+    ("h", (15, 9), [SHAPE, "(3, 9, 5): reshape"]),
+    ("h", (135,), [SHAPE, "(3, 9, 5): reshape"]),
+    ("h", (15,), [SHAPE, "(3, 5): reshape"]),
+    ("h", (4, 9, 5), [SHAPE, "4 samples, the input 3", RANDOM, "or --N 4"]),
+    ("h", (1, 9, 5), [SHAPE, "1 sample, the input 3", RANDOM, "or --N 1"]),
+    ("h", (4, 5), [SHAPE, "4 samples, the input 3", "or --N 4"]),
+    ("h", (4, 8, 5), [SHAPE, "4 samples of 8 steps, the input 3 of 9", "--N 4 --T 8"]),
+    ("h", (3, 1, 5), [SHAPE, "axes of length 1, for (3, 5)"]),
+    ("h", (4, 1, 5), [SHAPE, "4 samples of 1 step, the input", "--N 4 --T 1"]),
+    ("h", (3, 0, 5), ["empty", "(3, 0, 5)"]),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "words"), REMEDIES)
+def test_another_shape_is_told_how_to_fit(
+    name: str, shape: tuple[int, ...], words: list[str]
+) -> None:
+    text = refusal(name, random(*shape), **GRU)
+    assert [word for word in words if word not in text] == []
+    assert ("--N" in text) == any("--N" in word for word in words)
+
+
+@pytest.mark.parametrize(
+    ("given_x", "remedy"), [("probe (2 samples)", "x of trace --probe"), ("my.npy", "on my.npy")]
+)
+@pytest.mark.parametrize("shape", [(4, 9, 5), (4, 8, 5)])
+def test_ports_of_another_x_have_a_remedy(given_x: str, remedy: str, shape: Any) -> None:
+    text = refusal("h", random(*shape), given_x, **GRU)
+    assert remedy in text
+    assert "--N" not in text
+
+
+def test_shapes_that_fit_are_listed_once() -> None:
+    text = refusal("y_hat", random(3, 9, 7), **GRU)
+    assert [text.count(shape) for shape in ("= (3, 9, 2)", "= (3, 2)")] == [1, 1]
+    assert not any(word in text for word in ("reshape", "transpose", "--N"))
+    both = refusal("output", random(3, 9, 7), **BOTH)
+    assert [both.count(shape) for shape in ("= (3, 9, 2)", "= (3, 2)")] == [1, 2]
+    rows = refusal("h", random(27, 5), file="port.csv", **GRU)
+    assert "sample and t" in rows
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_of_a_port_have_to_be_finite(number: float) -> None:
+    """The first that is not is told by sample, step and unit."""
+    values = random(3, 9, 5)
+    values[2, 7, 1] = values[1, 4, 3] = values[2, 2, 0] = number
+    text = refusal("h", values, **GRU)
+    assert "3, the first for sample 1, t 4, unit 3" in text
+    last = random(3, 5)
+    last[1, 2] = number
+    assert "sample 1, t 0, unit 2" in refusal("h", last, **BACK)
+
+
+def test_unknown_names_are_listed() -> None:
+    """At most four, with the nearest known one; what is ignored is not compared."""
+    network = network_of(**GRU)
+    names = ["y_hat", "gruu.h", "b", "c1", "d", "e", "x", "gru/kernel"]
+    port = Port("port", tuple(array_of(name, random(3, 9, 2)) for name in names), ("left",))
+    with pytest.raises(InputError) as error:
+        check_names(network, port)
+    text = str(error.value)
+    assert "'gruu.h', 'b', 'c1', 'd' and 1 more (did you mean 'gru.h'?)" in text
+    assert "--ignore gruu.h" in text
+    assert unknown_names(network, port) == (*names[1:], "left")
+    right = replace(port, arrays=tuple(a for a in port.arrays if a.name in ("y_hat", "x")))
+    check_names(network, right)
+    assert unknown_names(network, right) == ("x", "left")
+    alone = replace(port, arrays=port.arrays[1:2], ignored=())
+    check_names(network, alone)
+    assert unknown_names(network, alone) == ()
+
+
+# --- States as frameworks return them -----------------------------------------------------------
+
+
+STACK = {"cell": "gru", "M": [5, 5]}
+F, B = (f"bidirectional/{way}_gru.h" for way in ("forward", "backward"))
+Split = dict[str, Callable[[Array], Array]]
+SIDES: Split = {F: lambda v: v[..., :5], B: lambda v: v[..., 5:]}
+FIRST: Split = {F: lambda v: v[0], B: lambda v: v[1]}
+#: Options, a name and a shape, and what each array has that it is split into.
+STATES: list[tuple[dict[str, Any], str, tuple[int, ...], Split]] = [
+    (GRU, "Y", (9, 1, 3, 5), {"gru.h": lambda v: v[:, 0].swapaxes(0, 1)}),
+    (GRU, "Y", (3, 9, 1, 5), {"gru.h": lambda v: v[:, :, 0]}),
+    (GRU, "gru.Y", (3, 9, 1, 5), {"gru.h": lambda v: v[:, :, 0]}),
+    (GRU, "Y_h", (1, 3, 5), {"gru.h": lambda v: v[0]}),
+    (GRU, "h_n", (1, 3, 5), {"gru.h": lambda v: v[0]}),
+    (GRU, "h_n", (3, 5), {"gru.h": lambda v: v}),
+    (GRU, "h", (3, 9, 5), {"h": lambda v: v}),
+    (GRU, "h", (1, 3, 5), {"h": lambda v: v}),
+    (GRU, "gru.h", (3, 9, 5), {"gru.h": lambda v: v}),
+    (GRU, "c_n", (1, 3, 5), {"c_n": lambda v: v}),
+    (GRU, "dense.h_n", (1, 3, 5), {"dense.h_n": lambda v: v}),
+    ({"cell": "lstm"}, "c_n", (1, 3, 5), {"lstm.c": lambda v: v[0]}),
+    ({"cell": "lstm"}, "Y_c", (1, 3, 5), {"lstm.c": lambda v: v[0]}),
+    (BOTH, "h", (3, 9, 10), SIDES),
+    (BOTH, "h", (9, 3, 10), SIDES),
+    (BOTH, "bidirectional.h", (3, 10), SIDES),
+    (BOTH, "h", (3, 9, 5), {"h": lambda v: v}),
+    (BOTH, "h", (2, 3, 5), FIRST),
+    (BOTH, "Y_h", (2, 3, 5), FIRST),
+    (
+        BOTH,
+        "Y",
+        (9, 2, 3, 5),
+        {F: lambda v: v[:, 0].swapaxes(0, 1), B: lambda v: v[:, 1].swapaxes(0, 1)},
+    ),
+    (BOTH, "Y", (3, 9, 2, 5), {F: lambda v: v[:, :, 0], B: lambda v: v[:, :, 1]}),
+    (BOTH, "Y", (3, 9, 5), {"Y": lambda v: v}),
+    (STACK, "h_n", (2, 3, 5), {"gru.h": lambda v: v[0], "gru_1.h": lambda v: v[1]}),
+    (STACK, "h_n", (1, 3, 5), {"gru_1.h": lambda v: v[0]}),
+    (STACK, "gru.h_n", (1, 3, 5), {"gru.h": lambda v: v[0]}),
+    (STACK, "gru.h_n", (2, 3, 5), {"gru.h": lambda v: v}),
+]
+
+
+@pytest.mark.parametrize(("spec", "name", "shape", "parts"), STATES)
+def test_states_of_frameworks_are_split(
+    spec: Any, name: str, shape: tuple[int, ...], parts: Split
+) -> None:
+    values = random(*shape)
+    found = split_states(network_of(**spec), Port("port", (array_of(name, values),))).arrays
+    assert [one.name for one in found] == list(parts)
+    for one, part in zip(found, parts.values(), strict=True):
+        np.testing.assert_array_equal(one.values, part(values))
+        np.testing.assert_array_equal(one.rounding, part(values / 1e3))
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "names"),
+    [
+        (BOTH, (3, 9, 10), [F, B]),
+        (BOTH, (3, 10), [F, B]),
+        (BOTH, (3, 9, 2, 5), [F, B]),
+        (GRU, (9, 1, 3, 5), ["gru.h"]),
+        (GRU, (3, 9, 5), [""]),
+        (BOTH, (3, 9, 2), [""]),
+    ],
+)
+def test_unnamed_states_are_split_by_shape(spec: Any, shape: Any, names: list[str]) -> None:
+    found = split_unnamed(network_of(**spec), array_of("", random(*shape)))
+    assert [one.name for one in found] == names
+    assert all(bool(one.note) == (names != [""]) for one in found)
+
+
+#: Options, the shape of PyTorch's ``output``, the name that it gets, and whether time is first.
+OUTPUTS: list[tuple[dict[str, Any], tuple[int, ...], str, bool]] = [
+    (GRU, (3, 9, 5), "gru.h", False),
+    (GRU, (9, 3, 5), "gru.h", True),
+    (GRU, (3, 9, 4), "output", False),
+    (GRU, (9, 5), "output", False),
+    ({**GRU, "N": 1}, (9, 5), "gru.h", False),
+    ({**GRU, "N": 1}, (1, 9, 5), "gru.h", False),
+    ({**GRU, "M": [4, 5]}, (9, 3, 5), "gru_1.h", True),
+    (BOTH, (3, 9, 10), "bidirectional.h", False),
+    (BOTH, (9, 3, 10), "bidirectional.h", True),
+    (BOTH, (9, 3, 5), "output", False),
+    ({**GRU, "N": 9}, (9, 9, 5), "gru.h", False),
+]
+
+
+@pytest.mark.parametrize(("spec", "shape", "name", "time_first"), OUTPUTS)
+def test_output_of_pytorch_has_either_order(
+    spec: Any, shape: tuple[int, ...], name: str, time_first: bool
+) -> None:
+    values = random(*shape)
+    found = as_pytorch_output(network_of(**spec), array_of("output", values), None)
+    assert (found.name, bool(found.note)) == (name, name != "output")
+    expected = values.swapaxes(0, 1) if time_first else values
+    np.testing.assert_array_equal(found.values, expected)
+    np.testing.assert_array_equal(found.rounding, expected / 1e3)
+
+
+@pytest.mark.parametrize("spec", [GRU, BOTH, {**GRU, "M": [4, 5]}])
+@pytest.mark.parametrize(
+    ("row", "time_first"), [("last step", True), ("first step", False), ("last sample", False)]
+)
+def test_last_states_tell_the_order_of_squares(spec: Any, row: str, time_first: bool) -> None:
+    """Of the last layer, forward; with as many samples as steps."""
+    network, dirs = network_of(**{**spec, "N": 9}), 2 if spec is BOTH else 1
+    output = random(9, 9, 5 * dirs)
+    choose = {"last step": np.s_[-1], "first step": np.s_[0], "last sample": np.s_[:, -1]}
+    h_n = random(2, 9, 5)
+    h_n[-dirs] = output[choose[row]][:, :5]
+    found = as_pytorch_output(network, array_of("output", output), array_of("h_n", h_n))
+    expected = output.swapaxes(0, 1) if time_first else output
+    np.testing.assert_array_equal(found.values, expected)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, True), (0.9e-3, True), (1.1e-3, False), (-1.1e-3, False)]
+)
+@pytest.mark.parametrize("time_first", [True, False])
+def test_an_output_may_end_in_last_states(share: float, expected: bool, time_first: bool) -> None:
+    """Each sample at another step, in any layer, within a thousandth of the largest number."""
+    output = random(9, 3, 7)
+    h_n = random(2, 3, 5)
+    h_n[1] = output[[8, 3, 5], range(3), :5]
+    h_n[1, 1, 2] += share * h_n[1].max()
+    given = output if time_first else output.swapaxes(0, 1)
+    assert may_end_in(array_of("output", given), array_of("h_n", h_n)) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "h_n", "expected"),
+    [
+        ((9, 3, 5), None, True),
+        ((9, 5), (1, 3, 5), True),
+        ((9, 3, 5), (5,), True),
+        ((9, 3, 5), (3, 5), False),
+        ((9, 3, 5), (1, 4, 5), False),
+    ],
+)
+def test_states_of_other_shapes_decide_nothing(output: Any, h_n: Any, expected: bool) -> None:
+    last = None if h_n is None else array_of("h_n", random(*h_n))
+    assert may_end_in(array_of("output", random(*output)), last) == expected

@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
+from rnnshapes.port import report
+from rnnshapes.port.explanation import Diagnosis, Explanation
+from rnnshapes.port.hypothesis import Hypothesis, Mistake
+from rnnshapes.port.location import Extent
 from tests.helpers.handmade import LAYERS, Port, explained, weights_of
+from tests.helpers.models import dtype_policy, randomized, sequential
 
 SIZES: dict[str, Any] = {"N": 2, "T": 7, "D": 3, "M": [4, 5], "K": 2}
 Arrays = dict[str, np.ndarray]
@@ -78,3 +84,186 @@ def test_rounded_text_is_not_passed_on_as_exact(tmp_path: Path) -> None:
     text = json.dumps({name: values.tolist() for name, values in port.items()})
     file.write_text(re.sub(r"-?\d\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.4f}", text))
     assert rnnshapes.verify(**sizes, against=file).passed
+
+
+BEHIND = "simple_rnn_1 y_hat"
+
+
+@pytest.mark.parametrize(
+    ("first", "answers", "expected", "agreeing", "tried"),
+    [
+        (1, {BEHIND: "p q"}, ["p", "q"], 1, 7),
+        (0, {"simple_rnn": "p q", BEHIND: "r"}, ["p r"], 0, 7),
+        (0, {"simple_rnn": "p", "all": "s t"}, ["s", "t"], 0, 9),
+        (1, {"all": "s"}, ["s"], 0, 9),
+        (0, {"simple_rnn": "p", BEHIND: "r", "common": "t u"}, ["t", "u"], 0, 7),
+        (1, {}, [], 0, 9),
+    ],
+)
+@pytest.mark.parametrize(
+    ("dtype", "stated"), [("float32", None), ("float64", "float64"), ("float64", None)]
+)
+def test_sections_are_explained_one_by_one(
+    first: int,
+    answers: dict[str, str],
+    expected: list[str],
+    agreeing: int,
+    tried: int,
+    dtype: str,
+    stated: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After common mistakes of all layers, and before all others."""
+
+    def diagnosed(
+        part: Hypothesis, own: str, *, mixed: bool, extent: Extent, deep: bool = True
+    ) -> Diagnosis:
+        assert (own, mixed) == (dtype, dtype != stated and dtype == "float64")
+        names = [quantity.name for quantity in part.quantities]
+        assert extent.unit is None
+        ids = answers.get((" ".join(names) if len(names) < 3 else "all") if deep else "common", "")
+        made = (Explanation((Mistake(one, one),), own, ()) for one in ids.split())
+        return Diagnosis(tuple(made), 9 if deep else 7)
+
+    monkeypatch.setattr(report, "diagnose", diagnosed)
+    sizes, port = ported(Port("simple", dtype, bias=first), Port("simple", dtype, bias=0))
+    found = rnnshapes.verify(**sizes, against=port, dtype=stated).diagnosis
+    assert [" ".join(one.ids) for one in found.explanations] == expected
+    assert [len(one.comparisons) for one in found.explanations] == [agreeing] * len(expected)
+    assert found.tried == tried
+
+
+LOOK = Mistake("numeric.noise", "noise")
+
+
+@pytest.mark.parametrize(
+    ("policy", "stated", "at", "noise", "known", "ids", "looks"),
+    [
+        ("float32", None, np.s_[:], 1e-4, "", [], True),
+        ("float32", None, np.s_[:], 1e-4, "p", ["p"], False),
+        ("float32", None, np.s_[0, 3, 1], 0.3, "", [], False),
+        ("float32", "float32", np.s_[:], 1e-4, "", [], True),
+        ("mixed_bfloat16", None, np.s_[:], 1e-4, "", ["numeric.bfloat16"], False),
+        ("mixed_bfloat16", None, np.s_[:], 1e-4, "p", ["p"], False),
+        ("mixed_bfloat16", "float32", np.s_[:], 1e-4, "", [], True),
+        ("mixed_bfloat16", None, np.s_[:], 0.3, "", [], True),
+    ],
+)
+def test_unexplained_ports_may_compute_as_the_model(
+    policy: str,
+    stated: str | None,
+    at: Any,
+    noise: float,
+    known: str,
+    ids: list[str],
+    looks: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In 16 bits, if the user states no dtype; otherwise the difference may look like something."""
+    found = tuple(Explanation((Mistake(one, one),), "float32", ()) for one in known.split())
+    monkeypatch.setattr(report, "diagnose", lambda *_, **__: Diagnosis(found, 5))
+    monkeypatch.setattr(report, "appearance", lambda *_: (LOOK,))
+    with dtype_policy(policy):
+        layers = [la.GRU(5, return_sequences=True, name="gru"), la.Dense(2)]
+        model = randomized(sequential(*layers, shape=(7, 3)))
+    h = rnnshapes.golden(model, N=4, keras=False).arrays["gru.h"].astype("float32")
+    h[at] += (noise * np.random.default_rng(0).uniform(0.5, 1, h.shape))[at]
+    diagnosis = rnnshapes.verify(model, N=4, against={"gru.h": h}, dtype=stated).diagnosis
+    assert [one.id for one in diagnosis.explanations] == ids
+    assert diagnosis.appearance == ((LOOK,) if looks else ())
+    assert diagnosis.tried == 5
+
+
+@pytest.mark.parametrize("names", ["gru.h y_hat", "y_hat", ""])
+def test_zeros_are_not_explained(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, as nothing was computed then."""
+    monkeypatch.setattr(report, "diagnose", lambda *_, **__: Diagnosis((), 5, max_abs=9.0))
+    sizes = {**SIZES, "M": 5, "cell": "gru"}
+    golden = rnnshapes.golden(**sizes).arrays
+    port = {name: golden[name].astype("float32") for name in ("gru.h", "y_hat")}
+    port["y_hat"][0, 1:, 0] += 0.1
+    port |= {name: 0 * port[name] for name in names.split()}
+    diagnosis = rnnshapes.verify(**sizes, against=port).diagnosis
+    largest = max(np.abs(golden[name]).max() for name in port)
+    zeros = names == "gru.h y_hat"
+    expected = (0, pytest.approx(largest)) if zeros else (5, 9.0)
+    assert (diagnosis.tried, diagnosis.max_abs) == expected
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], tuple[Mistake, ...]]]:
+    """Leave out the search; return the quantities and mistakes that it begins with."""
+    begun = []
+
+    def diagnosed(base: Hypothesis, *_: Any, **__: Any) -> Diagnosis:
+        begun.append(([quantity.name for quantity in base.quantities], base.mistakes))
+        return Diagnosis((), 5)
+
+    monkeypatch.setattr(report, "diagnose", diagnosed)
+    monkeypatch.setattr(report, "appearance", lambda *_: ())
+    return begun
+
+
+def golden_port(names: str, cell: str = "gru", **sizes: Any) -> tuple[dict[str, Any], Arrays]:
+    spec = {**SIZES, "M": 5, "cell": cell, **sizes}
+    golden = rnnshapes.golden(**spec).arrays
+    return spec, {name: golden[name].astype("float32") for name in names.split()}
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong", "detailed"),
+    [
+        ("gru.h output", "gru.h output", ["gru"]),
+        ("gru.h output", "output", ["gru", "output"]),
+        ("gru.h y_hat", "gru.h y_hat", ["gru", "y_hat"]),
+        ("output", "output", ["output"]),
+        ("gru.h output", "", None),
+    ],
+)
+def test_outputs_play_no_part_beside_wrong_states(
+    names: str, wrong: str, detailed: list[str] | None, looked_at: Any
+) -> None:
+    spec, port = golden_port(names)
+    for name in wrong.split():
+        port[name] += np.random.default_rng(0).uniform(0.1, 0.2, port[name].shape).astype("f")
+    result = rnnshapes.verify(**spec, against=port)
+    assert [names for names, _ in looked_at] == ([detailed] if detailed else [])
+    assert (result.diagnosis is None, result.passed) == (not wrong, not wrong)
+    assert [check.passed for check in result.checks] == [n not in wrong.split() for n in port]
+    assert [check.error is not None for check in result.checks] == [bool(wrong)] * len(port)
+
+
+def test_exchanged_axes_begin_the_search(looked_at: Any) -> None:
+    """Intermediates, and arrays of the golden file, are not compared then."""
+    spec, port = golden_port("gru.h gru.gate_z gru/kernel")
+    port["gru.h"] = port["gru.h"].swapaxes(0, 1)
+    result = rnnshapes.verify(**spec, against=port)
+    assert (result.axes_swapped, result.verdict, len(result.checks)) == (True, "failed", 1)
+    assert set(result.unknown_arrays) == {"gru.gate_z", "gru/kernel"}
+    (_, (mistake,)) = looked_at[0]
+    assert mistake.id.startswith("axes")
+
+
+def test_a_wrong_line_is_the_place_of_its_layer(looked_at: Any) -> None:
+    """Other layers are located by their states."""
+    spec, port = golden_port("lstm.h lstm.c lstm_1.h lstm_1.c lstm.gate_f", "lstm", M=[4, 5])
+    for name in ("lstm.h", "lstm.gate_f", "lstm_1.h"):
+        port[name][1, 2:, 3] += np.float32(0.1)
+    result = rnnshapes.verify(**spec, against=port)
+    places = [(one.where.layer, one.where.array, one.is_line) for one in result.locations]
+    assert places == [("lstm", "gate_f", True), ("lstm_1", "h", False)]
+    assert [check.quantity.partition(":")[0] for check in result.checks] == [
+        *("lstm", "lstm", "lstm_1", "lstm_1", "lstm"),
+    ]
+    assert len(looked_at) > 0
+
+
+def test_fixed_point_leaves_out_the_search(looked_at: Any, monkeypatch: Any) -> None:
+    spec, port = golden_port("gru.h")
+    port["gru.h"] += np.float32(0.01)
+    checks = rnnshapes.verify(**spec, against=port).checks
+    looked_at.clear()
+    monkeypatch.setattr(report, "as_fixed_point", lambda *_: (LOOK, checks))
+    (one,) = rnnshapes.verify(**spec, against=port).diagnosis.explanations
+    assert (one.mistakes, one.dtype, one.comparisons) == ((LOOK,), "float32", checks)
+    assert looked_at == []

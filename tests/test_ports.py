@@ -333,3 +333,34 @@ class Unreadable:
 def test_what_is_no_array_is_an_input_error(port: Any) -> None:
     with pytest.raises(InputError, match="port: "):
         rnnshapes.verify(**SIZES, against=port)
+
+
+@pytest.mark.parametrize(
+    ("texts", "rounding"),
+    [
+        (["0.25", "0.5"], [5e-3, 5e-3]),
+        (["1.5", "-0.2"], [0, 0]),
+        (["12", "7"], [0, 0]),
+        (["123", "-7"], [0.5, 5e-3]),
+        (["1234", "0"], [0.5, 0]),
+        (["0.123", "-0.1"], [5e-4, 5e-4]),
+        (["1.23e-3", "4.5E2"], [5e-6, 0.5]),
+        (["1.2e-3", "4e2"], [0, 0]),
+        (["0.000", "1.234"], [5e-4, 5e-4]),
+        (["0.01", "0.001234"], [5e-6, 5e-7]),
+        (["100000.25", "3.5"], [5e-3, 5e-3]),
+        (["1234.5", "0.5"], [0.05, 5e-6]),
+        (["1.234567", "1e-3"], [5e-7, 5e-10]),
+    ],
+)
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_decimals_are_off_by_half_a_unit(
+    texts: list[str], rounding: list[float], ending: str, tmp_path: Path
+) -> None:
+    """Of the last decimal, or of the last digit; few digits are exact."""
+    path = tmp_path / f"a.{ending}"
+    path.write_text(f"[{','.join(texts)}]" if ending == "json" else "\n".join(texts))
+    (array,) = ports.read_port(path).arrays
+    assert array.values.ravel().tolist() == [float(text) for text in texts]
+    assert array.rounding.ravel().tolist() == pytest.approx(rounding)
+    assert array.dtype == "float32"

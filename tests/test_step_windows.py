@@ -10,17 +10,19 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.port.batched_networks import batched_groups, networks_at_once
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.screening import (
     measured_reach,
     memory_length,
     relative_distance,
     relative_distances,
+    residuals_of,
     window,
 )
 from rnnshapes.reference.outputs import STATES
 from tests.helpers.handmade import SIZES
-from tests.helpers.models import model_of, randomized, sequential
+from tests.helpers.models import functional, model_of, randomized, sequential
 from tests.helpers.tried import base_of, hypothesis_of
 
 Array = np.ndarray
@@ -141,6 +143,45 @@ def test_other_networks_have_no_reach(model: Any, what: str) -> None:
     assert measured_reach(base_of(model=model(), N=3, what=what), 4) == 0
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize(
+    ("factor", "reach"), [(0.05, 16), (0.7, 32), (0.85, 64), (0.95, 0), (1.0, 0)]
+)
+def test_reach_is_twice_as_far_as_x_matters(factor: float, reach: int, wrong: bool) -> None:
+    """To a hundredth; whatever the port gives, and however large it is."""
+    base = base_of(model=forgetful(factor, layer={"return_sequences": True}), N=3, what="y_hat")
+    if wrong:
+        rng = np.random.default_rng(0)
+        base = base.map_quantities(lambda q: replace(q, values=rng.normal(9, 1, q.values.shape)))
+    assert measured_reach(base, 4) == reach
+
+
+def started(x: Any, h: Any, g: Any) -> Any:
+    rnn = la.SimpleRNN(4, "linear", return_sequences=True)
+    return la.Dense(2)(la.Bidirectional(rnn, name="both")(x, initial_state=[h, g]))
+
+
+def pooled(x: Any) -> Any:
+    rnn = la.Bidirectional(la.SimpleRNN(4, "linear", return_sequences=True), name="both")
+    h = rnn(x)
+    return la.Dense(2)(la.Add()([h, la.RepeatVector(80)(la.GlobalMaxPooling1D()(h))]))
+
+
+@pytest.mark.parametrize("kind", ["started", "pooled", "in batches", "plain"])
+def test_what_depends_on_more_has_no_reach(kind: str) -> None:
+    """Given states, all steps at once, or batches."""
+    model = {
+        "started": lambda: functional(started, (80, 3), (4,), (4,)),
+        "pooled": lambda: functional(pooled, (80, 3)),
+    }.get(kind, lambda: forgetful(0.05, layer={"return_sequences": True}))()
+    weights = [a * (0.05 if a.shape == (4, 4) else 1) for a in model.get_weights()]
+    model.set_weights(weights)
+    base = base_of(model=model, N=3, what="y_hat")
+    if kind == "in batches":
+        base = replace(base, network=replace(base.network, batch=3))
+    assert measured_reach(base, 4) == (16 if kind == "plain" else 0)
+
+
 @pytest.mark.parametrize(
     ("factor", "most", "expected"), [(0.05, 400, 16), (1.0, 64, 64), (0.05, 4, 4)]
 )
@@ -190,3 +231,89 @@ def test_layers_with_lists_are_computed_one_by_one(name: str) -> None:
     base = base_of(model=model_of(name), N=2, what="output")
     other = base.map_quantities(lambda q: replace(q, values=2 * q.values))
     assert relative_distances([base, other]) == pytest.approx([0, 0.5], abs=1e-5)
+
+
+def scaled(base: Hypothesis, group: str, key: str, factor: float) -> Hypothesis:
+    arrays = base.weights[group]
+    return base.with_arrays(group, {**arrays, key: factor * arrays[key]})
+
+
+def variants(spec: dict[str, Any]) -> list[Hypothesis]:
+    """Return one port, and others that differ from it in one thing each."""
+    base = base_of(**SIZES, **spec)
+    start = np.random.default_rng(0).uniform(-1, 1, (3, 5))
+    group = next(g for g in base.weights if g.endswith("gru"))
+    few = [base_of(**{**SIZES, **spec, **more}) for more in ({"N": 2}, {"T": 8}, {"M": 6})]
+    others = [
+        base_of(**SIZES, **{**spec, **more})
+        for more in ({"reset_after": False}, {"activation": "relu"}, {"merge_mode": "sum"})
+        if "merge_mode" not in more or "bidirectional" in spec
+    ]
+    return [
+        *(base, *few, *others),
+        *(scaled(base, group, key, 2.0) for key in base.weights[group]),
+        scaled(base, "dense", "b", 3.0),
+        replace(base, xs=(base.xs[0][::-1],)),
+        *(base.with_arrays(f"{STATES}{group}", {"h": k * start}) for k in (1.0, 0.5)),
+        base.map_quantities(lambda q: replace(q, values=2 * q.values)),
+        base.map_quantities(lambda q: q.at_steps(slice(2, 6), np.arange(2, 6))),
+        base.map_quantities(lambda q: q.at_steps(slice(2, 6), np.arange(3, 7))),
+        base.map_quantities(lambda q: q.in_reverse()),
+        replace(
+            base, quantities=hypothesis_of({"output": np.ones((3, 2))}, **SIZES, **spec).quantities
+        ),
+        replace(base, quantities=()),
+    ]
+
+
+@pytest.mark.parametrize("spec", [{"cell": "gru"}, {"cell": "gru", "bidirectional": True}])
+def test_ports_are_computed_together_as_alone(spec: dict[str, Any]) -> None:
+    several = variants(spec)
+    for order in (several, several[::-1], [several[0], *several]):
+        for one, found in zip(order, residuals_of(order), strict=True):
+            (alone,) = residuals_of([one])
+            assert len(found) == len(alone) == len(one.quantities)
+            for a, b, q in zip(found, alone, one.quantities, strict=True):
+                assert a.shape == q.values.shape
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_layers_with_other_numbers_are_computed_apart() -> None:
+    """Those that are neither cells nor Dense layers."""
+    layers = [la.LayerNormalization(name="norm"), la.GRU(5, return_sequences=True, name="gru")]
+    model = randomized(sequential(*layers, la.Dense(2, name="dense"), shape=(9, 4)))
+    base = base_of(model=model, N=3)
+    keys = list(base.weights["norm"])
+    several = [base, *(scaled(base, "norm", key, 2.0) for key in keys), base]
+    found = [residuals for (residuals,) in residuals_of(several)]
+    for one, residuals in zip(several, found, strict=True):
+        np.testing.assert_allclose(residuals, residuals_of([one])[0][0], atol=1e-12)
+    sizes = [np.abs(residuals).max() for residuals in found]
+    assert sizes[0] == sizes[-1] < 1e-6 < min(sizes[1:-1])
+
+
+def test_cells_and_dense_layers_are_batched() -> None:
+    """Not those that see more than one row of units at a step, nor other layers."""
+    layers = [la.LayerNormalization(name="norm"), la.Dense(4, name="first")]
+    layers += [la.Bidirectional(la.GRU(6, return_sequences=True), name="both")]
+    layers += [la.Reshape((9, 4, 3)), la.Dense(2, name="last")]
+    model = randomized(sequential(*layers, shape=(9, 4)))
+    network = base_of(model=model, N=3, what="y_hat").network
+    groups = {name for name, _ in network.recurrent[0].scans}
+    assert batched_groups(network) == {"first", *groups}
+
+
+def test_fewer_large_networks_are_computed_at_once() -> None:
+    """So that weights, states and x fit into the cache; one at least, and one with batches."""
+    base = base_of(**SIZES)
+
+    def count(n: int, t: int) -> int:
+        return networks_at_once(base.network, base.weights, (np.broadcast_to(0.0, (n, t, 4)),))
+
+    numbers = 5 * (4 + 5 + 1) + 2 * (5 + 1) + 3 * 9 * (5 + 4)
+    more = numbers + (30 * 90 - 3 * 9) * (5 + 4)
+    assert count(3, 9) / count(30, 90) == pytest.approx(more / numbers, rel=0.02)
+    assert count(30, 9) == count(3, 90) < count(3, 9)
+    assert count(3, 10**6) == 1
+    batched = replace(base.network, batch=3)
+    assert networks_at_once(batched, base.weights, base.xs) == 1

@@ -16,16 +16,20 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.port.mistakes.dropout import active_dropout
 from rnnshapes.port.mistakes.families import hypotheses
+from rnnshapes.port.screening import relative_distances
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import (
     FUNCTIONS,
     Row,
     base_of,
+    hypothesis_of,
     sigmoid,
     softmax,
     tried_from,
     untried_results,
+    without_place,
 )
 
 Array = np.ndarray
@@ -215,7 +219,7 @@ def tables(table: Array) -> Iterator[tuple[str, Array]]:
         order[[one, other]] = other, one
         yield "embedding.permuted", table[order]
     length = np.linalg.norm(table, axis=1, keepdims=True)
-    yield "embedding.normalized", table / length
+    yield "embedding.normalized", table / np.where(length > 0, length, 1)
     yield "embedding.normalized", table / np.where(length > 1, length, 1)
     yield "embedding.zero_row", table * (tokens > 0)[:, None]
     yield "layout.flat_buffer", table.ravel(order="F").reshape(table.shape)
@@ -223,7 +227,7 @@ def tables(table: Array) -> Iterator[tuple[str, Array]]:
     for unit in (0.01, 0.001):
         yield "weights.quantized", np.round(table / unit) * unit
     for axis in (None, 0, 1):
-        scale = np.abs(table).max(axis, keepdims=True) / 127
+        scale = np.maximum(np.abs(table).max(axis, keepdims=True), 1e-30) / 127
         yield "weights.quantized", np.round(table / scale) * scale
 
 
@@ -235,7 +239,10 @@ def with_words(count: int) -> Any:
 
 
 def test_each_misreading_of_words_is_tried() -> None:
+    """One of them has a row of zeros, which has no direction."""
     model, x = with_words(7)
+    table = model.get_layer("words").get_weights()[0]
+    model.get_layer("words").set_weights([table * (np.arange(7) != 2)[:, None]])
     golden = golden_of(model, x=x)
     base = base_of(model=model, x=x, last=True)
     table = golden["words/embeddings"]
@@ -327,6 +334,46 @@ def test_each_pooling_over_time_is_tried(pooling: str) -> None:
     assert untried_results(base_of(model=model, N=N, what="output"), rows) == []
 
 
+DROPPED: dict[str, tuple[int, int, str, int, bool]] = {
+    # units, outputs, activation, samples, and whether the choices can be told from the outputs
+    "more outputs": (5, 6, "linear", 2, True),
+    "one output": (5, 1, "linear", 8, True),
+    "one output of many units": (15, 1, "linear", 4, False),
+    "softmax": (4, 3, "softmax", 4, True),
+    "softmax of many units": (9, 2, "softmax", 2, False),
+}
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("case", DROPPED)
+def test_dropped_units_are_found_if_outputs_tell(case: str, sequences: bool) -> None:
+    units, count, activation, samples, told = DROPPED[case]
+    rnn = la.SimpleRNN(units, return_sequences=sequences, name="rnn")
+    layers = [rnn, la.Dropout(0.4, name="drop"), la.Dense(count, activation, name="dense")]
+    model = randomized(sequential(*layers, shape=(2, 3)), seed=3)
+    golden = golden_of(model, N=samples)
+    h = golden["rnn.h"] if sequences else golden["rnn.h"][:, -1]
+    kept = np.random.default_rng(2).random(h.shape) > 0.4
+    z = (h * kept / 0.6) @ golden["dense/kernel"] + golden["dense/bias"]
+    base = hypothesis_of({"output": FUNCTIONS[activation](z)}, model=model, N=samples)
+    found = list(active_dropout(base))
+    assert [mistake.where.layer for mistake, _ in found] == (["drop"] if told else [])
+    for mistake, one in found:
+        assert mistake.id == "layer.dropout_active"
+        assert f" {(~kept).sum()} of {kept.size} " in mistake.text
+        assert relative_distances([one])[0] < 1e-9
+
+
+@pytest.mark.parametrize("kept", [0.0, 1.0])
+def test_all_units_or_none_are_not_dropped(kept: float) -> None:
+    layers = [la.SimpleRNN(5, name="rnn"), la.Dropout(0.4), la.Dense(3, name="dense")]
+    model = randomized(sequential(*layers, shape=(2, 3)), seed=3)
+    golden = golden_of(model, N=4)
+    h = golden["rnn.h"][:, -1] * kept / 0.6
+    output = h @ golden["dense/kernel"] + golden["dense/bias"]
+    assert list(active_dropout(hypothesis_of({"output": output}, model=model, N=4))) == []
+
+
 MODELS: list[Callable[[], Any]] = [
     lambda: sequential(
         la.Masking(-1.25, name="masking"),
@@ -360,6 +407,12 @@ MODELS: list[Callable[[], Any]] = [
         la.Dense(K, name="dense"),
         shape=(T,),
     ),
+    lambda: sequential(
+        la.SimpleRNN(4, return_sequences=True, name="rnn"),
+        la.SimpleRNN(4, name="second"),
+        la.Dense(K, name="dense"),
+        shape=(T, D),
+    ),
 ]
 
 
@@ -376,3 +429,4 @@ def test_mistakes_of_layers_have_texts_of_their_own(number: int) -> None:
     assert all(one.mistakes[0].fix for one in tried)
     wheres = {one.mistakes[0].where.layer for one in tried}
     assert wheres - {None} <= places
+    assert without_place(tried) == []

@@ -20,7 +20,15 @@ import rnnshapes
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.screening import relative_distance, relative_distances
 from tests.helpers.handmade import LAYERS, SIZES
-from tests.helpers.tried import Row, base_of, hypothesis_of, moved, tried_from, untried
+from tests.helpers.tried import (
+    Row,
+    base_of,
+    hypothesis_of,
+    moved,
+    tried_from,
+    untried,
+    without_place,
+)
 
 Array = np.ndarray
 Change = Callable[[Array], Array]
@@ -234,6 +242,7 @@ def test_mistakes_of_small_networks_change_something(form: dict[str, Any], last:
     texts = Counter(one.mistakes[0].text for one in tried)
     assert [text for text, count in texts.items() if count > 1] == []
     assert all(one.mistakes[0].fix for one in tried)
+    assert without_place(tried) == []
 
 
 # --- Weights ------------------------------------------------------------------------------------
@@ -503,6 +512,12 @@ def with_zero_point(a: Array, axis: int | None) -> Array:
     return (np.clip(np.round(a / scale) + zero, 0, 255) - zero) * scale
 
 
+def from_smallest(a: Array, axis: int | None) -> Array:
+    low = a.min(axis, keepdims=True)
+    scale = np.ptp(a, axis, keepdims=True) / 255
+    return np.round((a - low) / scale) * scale + low
+
+
 def grids_of_weights() -> Iterator[tuple[Change, bool]]:
     """Yield each grid of integers, and whether the biases are never on it."""
     for by_column in (False, True):
@@ -517,7 +532,8 @@ def grids_of_weights() -> Iterator[tuple[Change, bool]]:
         for divisor, decoded in ((128, 0), (127.5, 0), (127, 128), (128, 127)):
             yield lambda a, d=divisor, e=decoded, s=size: on_scale(a, s(a), d, e), True
         yield lambda a, s=size: on_power(a, s(a)), True
-        yield lambda a, c=by_column: with_zero_point(a, 0 if c and a.ndim > 1 else None), True
+        for f in (with_zero_point, from_smallest):
+            yield lambda a, c=by_column, f=f: f(a, 0 if c and a.ndim > 1 else None), True
 
 
 def by_gate(a: Array, bits: int) -> Array:
@@ -572,11 +588,41 @@ def roundings_of(weights: Weights) -> Iterator[Row]:
         }
         yield "weights.quantized", {}, every_number({**weights, **of_gates})
     yield from in_scopes(weights, "weights.quantized", np.fix)
+    for limit in (0.01, 0.02, 0.05, 0.1):
+        change = partial(pruned, limit=limit)
+        yield from in_scopes(weights, "weights.pruned", change, (True, False))
+    scales = {key: np.abs(weights["gru"][key]).max() / 127 for key in ("Wx", "Wh")}
+    for of_x, of_h in (("Wx", "Wx"), ("Wh", "Wh"), ("Wh", "Wx")):
+        wrong = {
+            key: np.round(weights["gru"][key] / scales[key]) * scales[read]
+            for key, read in (("Wx", of_x), ("Wh", of_h))
+        }
+        changed = {**weights, "gru": {**weights["gru"], **wrong}}
+        yield "weights.other_scale", {}, every_number(changed)
+
+
+def pruned(a: Array, limit: float) -> Array:
+    return a * (np.abs(a) >= limit)
+
+
+def test_rare_grids_leave_the_biases_alone() -> None:
+    base = base_of(**SIZES, cell="gru")
+    weights = {g: {k: a.astype(float) for k, a in w.items()} for g, w in base.weights.items()}
+    rows = []
+    for grid in (grid for grid, is_rare in grids_of_weights() if is_rare):
+        both = (in_scopes(weights, "weights.quantized", grid, (way,)) for way in (True, False))
+        rows += [one for one, other in zip(*both, strict=True) if not np.allclose(one[2], other[2])]
+    tried = [one for one in tried_from(base) if "one scale for each" in one.mistakes[0].text]
+    found = untried(tried, [every_number(one.weights) for one in tried], rows, 1e-9)
+    assert len(found) == len(rows)
 
 
 def overflows_of(weights: Weights) -> Iterator[Row]:
     for limit in (0.5, 1, 2):
         change = partial(np.clip, a_min=-limit, a_max=limit)
+        yield from in_scopes(weights, "weights.clipped", change)
+    for bits in (7, 15):
+        change = partial(np.clip, a_min=-1, a_max=1 - 0.5**bits)
         yield from in_scopes(weights, "weights.clipped", change)
     for one in (2.0**7, 2.0**15):
         for change in (

@@ -5,16 +5,33 @@ Every row is written out here by hand, and shares no code with the package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import keras
 import ml_dtypes
 import numpy as np
 import pytest
 from keras import layers as la
 
+import rnnshapes
+from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
+from rnnshapes.port.mistakes import (
+    axes,
+    clipping,
+    direction,
+    quantity,
+    restarts,
+    stack,
+    state,
+    steps,
+)
+from rnnshapes.port.mistakes import mask as masks
+from rnnshapes.port.screening import relative_distance, relative_distances
+from rnnshapes.reference.outputs import STATES
 from tests.helpers.handmade import LAYERS, SIZES
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import (
@@ -22,6 +39,7 @@ from tests.helpers.tried import (
     Function,
     Row,
     base_of,
+    hypothesis_of,
     moved,
     sigmoid,
     tried_from,
@@ -224,9 +242,469 @@ def test_each_limit_of_states_is_tried() -> None:
     assert untried_results(base, rows) == []
 
 
-# --- Directions ---------------------------------------------------------------------------------
+LIMITS = (0.5, 1, 2, 3, 4, 5, 6, 8, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "units", "expected"),
+    [
+        ("y_hat", 5, LIMITS),
+        ("h", 5, ()),
+        ("clipped h", 5, (2.5,)),
+        ("zeros", 5, ()),
+        ("last", 5, (4.5, 5, 6, 8, 10)),
+        ("last", 2, (5, 6, 8, 10)),
+        ("last zeros", 5, LIMITS),
+    ],
+)
+def test_limits_are_those_that_a_port_can_have(given: str, units: int, expected: Any) -> None:
+    """What it gives at every step has reached its limit; two numbers are no evidence of one."""
+    spec = {**SIZES, "N": 3 if units > 2 else 1, "M": units, "cell": "simple", "activation": "relu"}
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    h = 40 * arrays["simple_rnn.h"]  # as for a larger x and bias
+    assert h.max() > 10
+    last = np.clip(h[:, -1], 0, 4.5)
+    last[0, 0] = 4.5
+    name, values = {
+        "y_hat": ("y_hat", arrays["y_hat"]),
+        "h": ("simple_rnn.h", h),
+        "clipped h": ("simple_rnn.h", np.clip(h, 0, 2.5)),
+        "zeros": ("simple_rnn.h", 0 * h),
+        "last": ("simple_rnn.h", last),
+        "last zeros": ("simple_rnn.h", 0 * last),
+    }[given]
+    base = hypothesis_of({name: values}, **spec)
+    base = replace(base, xs=(40 * base.xs[0],))
+    bias = base.weights["simple_rnn"]["bh"]
+    base = base.with_arrays("simple_rnn", {"bh": 40 * bias})
+    texts = [mistake.text for mistake, _ in clipping.clipped(base) if mistake.id == "state.clipped"]
+    assert texts == [f"h is clipped to ±{limit:g} after each step" for limit in expected]
+
+
+# --- From sample to sample ----------------------------------------------------------------------
+
+
+def one_by_one(
+    cell: str, w: Arrays, x: Array, start: States, carried: str = "h c", times: int = 1
+) -> Array:
+    """Return h of samples, each of which starts from some of the last states of the one before."""
+    zeros, every = start, []
+    for n in [*range(len(x))] * times:
+        states = run(cell, w, x[n : n + 1], start=start)
+        every.append(states["h"])
+        start = {k: v[:, -1] if k in carried else zeros[k] for k, v in states.items()}
+    return np.concatenate(every[-len(x) :])
+
+
+def in_turn(cell: str, w: Arrays, x: Array, states: States) -> Array:
+    """Return h of samples that share one buffer for their states."""
+    h = np.zeros((*x.shape[:2], len(w["Wh"])))
+    for t, n in itertools.product(range(x.shape[1]), range(len(x))):
+        states = step(cell, w, x[n : n + 1, t], states, right)
+        h[n, t] = states["h"][0]
+    return h
+
+
+def carried_samples(cell: str, w: Arrays, x: Array) -> Iterator[tuple[str, str, Array]]:
+    """Yield the id of a mistake between samples, words of its text, and h."""
+    keys = ("h", "c") if cell == "lstm" else ("h",)
+    zeros = {key: np.zeros((1, len(w["Wh"]))) for key in keys}
+    ends = {key: a[:, -1] for key, a in run(cell, w, x).items()}
+    yield "state.carried", "one sample to the next", one_by_one(cell, w, x, zeros)
+    yield "state.carried", "earlier run", run(cell, w, x, start=ends)["h"]
+    twice_ = one_by_one(cell, w, x, zeros, times=2)
+    yield "state.carried", "one sample to the next, and the states of an earlier run", twice_
+    yield "state.shared_by_samples", "one buffer", in_turn(cell, w, x, zeros)
+    for key in keys if len(keys) > 1 else ():
+        yield "state.carried", f"only all {key} are", one_by_one(cell, w, x, zeros, key)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_each_way_of_carrying_states_is_tried(cell: str, last: bool) -> None:
+    """To the next sample, to the next run, or to the next sample at each step."""
+    spec = {**SIZES, "cell": cell}
+    _, weights, x, head = parts_of(cell)
+    for id_, words, h in carried_samples(cell, weights[LAYERS[cell]], x):
+        y_hat = head(h)
+        base = hypothesis_of({"y_hat": y_hat[:, -1] if last else y_hat}, **spec)
+        assert [m for m in carried_in(base) if m.id == id_ and words in m.text] != []
+
+
+def carried_in(base: Hypothesis) -> list[Mistake]:
+    """Return the mistakes between samples that a port makes."""
+    ways = (state.carried_states, state.carried_runs, state.states_of_samples)
+    tried = [one for way in (*ways, state.carried_alone) for one in way(base)]
+    distances = relative_distances([hypothesis for _, hypothesis in tried])
+    return [mistake for (mistake, _), d in zip(tried, distances, strict=True) if d < 1e-6]
+
+
+def pooled_model() -> Any:
+    layers = [la.SimpleRNN(5, return_sequences=True), la.GlobalAveragePooling1D(), la.Dense(2)]
+    return randomized(sequential(*layers, shape=(9, 4)), seed=3)
+
+
+def stateful_model() -> Any:
+    layer = la.SimpleRNN(5, return_sequences=True, stateful=True)
+    return randomized(keras.Sequential([keras.Input(batch_shape=(3, 9, 4)), layer]), seed=3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "counts"),
+    [
+        ({**SIZES, "cell": "lstm"}, (1, 2, 1, 2)),
+        ({**SIZES, "cell": "simple", "N": 1}, (0, 1, 0, 0)),
+        ({**SIZES, "cell": "lstm", "N": 17}, (1, 2, 1, 0)),
+        ({**SIZES, "cell": "lstm", "M": [5, 3], "N": 16}, (1, 2, 1, 4)),
+        ({**SIZES, "cell": "simple", "bidirectional": True}, (0, 0, 0, 3)),
+        ({"model": pooled_model, "N": 3, "what": "output"}, (0, 0, 0, 1)),
+        ({"model": stateful_model, "N": 3, "what": "output"}, (0, 0, 0, 0)),
+    ],
+)
+def test_states_are_carried_where_they_can_be(spec: Any, counts: tuple[int, ...]) -> None:
+    """From one of several samples to the next, and where an output has time steps."""
+    spec = {key: make() if callable(make) else make for key, make in spec.items()}
+    base = base_of(**spec)
+    ways = (state.carried_states, state.carried_runs, state.states_of_samples)
+    assert tuple(len(list(way(base))) for way in (*ways, state.carried_alone)) == counts
+
+
+@pytest.mark.parametrize("carried", ["first", "second"])
+def test_states_of_one_layer_alone_are_carried(carried: str) -> None:
+    options = {"M": [5, 3], "return_sequences": True}
+    _, weights, h, head = parts_of("simple", **options)
+    names = ("simple_rnn", "simple_rnn_1")
+    for name, which in zip(names, ("first", "second"), strict=True):
+        w = weights[name]
+        start = {"h": np.zeros((1, len(w["Wh"])))}
+        h = one_by_one("simple", w, h, start) if which == carried else run("simple", w, h)["h"]
+    base = hypothesis_of({"y_hat": head(h)}, **{**SIZES, **options}, cell="simple")
+    name = names[carried == "second"]
+    assert [m.text for m in carried_in(base) if f"those of {name} are" in m.text] != []
+
+
+def test_states_of_both_directions_are_carried() -> None:
+    """Each from its own last step, which is the first one of x in the backward direction."""
+    options = {"bidirectional": True, "return_sequences": True}
+    _, weights, x, head = parts_of("simple", **options)
+    start, sides = {"h": np.zeros((1, SIZES["M"]))}, []
+    for way, turn in (("forward", 1), ("backward", -1)):
+        w = weights[f"bidirectional/{way}_simple_rnn"]
+        sides.append(one_by_one("simple", w, x[:, ::turn], start)[:, ::turn])
+    y_hat = head(np.concatenate(sides, axis=-1))
+    base = hypothesis_of({"y_hat": y_hat}, **SIZES, cell="simple", **options)
+    (mistake,) = carried_in(base)
+    assert mistake.id == "state.carried"
+    assert "only" not in mistake.text
+
 
 WAYS = ("forward", "backward")
+
+# --- Steps and samples ----------------------------------------------------------------------------
+
+
+def other_steps(cell: str, w: Arrays, x: Array, head: Function) -> Iterator[Row]:
+    """Yield what a port gives of every step, y_hat (N, T, K), with each mistake."""
+    layer, of_x, (n, t) = {"layer": LAYERS[cell]}, {"array": "x"}, x.shape[:2]
+    h, count = run(cell, w, x)["h"], np.arange(t)
+    y = head(h)
+    yield "time.shifted", {}, np.concatenate([y[:, :1] + 1, y[:, :-1]], axis=1)
+    yield "time.shifted", {}, np.concatenate([y[:, 1:], y[:, :1] + 1], axis=1)
+    yield "time.reversed_and_back", {}, head(run(cell, w, x[:, ::-1])["h"][:, ::-1])
+    yield "time.output_reversed", {}, y[:, ::-1]
+    yield "time.last_repeated", {}, y[:, [-1] * t]
+    for step in range(1, t):
+        without = run(cell, w, np.delete(x, step, axis=1))["h"]
+        where = {**of_x, "step": step}
+        yield "time.step_omitted", where, head(without[:, count - (count >= step)])
+    for length in (2, 4):
+        windows = [run(cell, w, x[:, max(0, k + 1 - length) : k + 1])["h"][:, -1] for k in count]
+        yield "time.window", of_x, head(np.stack(windows, axis=1))
+        blocks = [run(cell, w, x[:, k : k + length])["h"] for k in range(0, t, length)]
+        yield "state.zeroed_in_blocks", {}, head(np.concatenate(blocks, axis=1))
+    alternate = 0 * h
+    for start in (0, 1):
+        alternate[:, start::2] = run(cell, w, x[:, start::2])["h"]
+    yield "state.two_before", {}, head(alternate)
+    later = run(cell, w, x[:, 1:])["h"]
+    yield "time.first_omitted", layer, head(np.concatenate([0 * h[:, :1], later], axis=1))
+    yield "time.last_omitted", layer, head(h * (count < t - 1)[:, None])
+    over_samples = run(cell, w, np.swapaxes(x, 0, 1))["h"]
+    yield "axes.loop_over_samples", {}, head(np.swapaxes(over_samples, 0, 1))
+    yield "axes.output_reshaped", {}, np.swapaxes(y, 0, 1).reshape(y.shape)
+    yield "axes.output_reshaped", {}, y.ravel(order="F").reshape(y.shape)
+    for end in (np.s_[-1, -1, -1], np.s_[:, -1], np.s_[-1]):
+        unwritten = y.copy()
+        unwritten[end] = 0
+        yield "axes.end_unwritten", {}, unwritten
+    other = np.full_like(y[:1], 0.3)
+    yield "axes.samples_shifted", {}, np.concatenate([other, y[:-1]])
+    yield "axes.samples_shifted", {}, np.concatenate([y[1:], other])
+    yield "axes.samples_permuted", {"array": "y_hat"}, y[[*range(1, n), 0]]
+    yield "axes.units_permuted", {"array": "y_hat"}, y[..., ::-1]
+    if n == t:
+        yield "axes.output_swapped", {}, np.swapaxes(y, 0, 1)
+
+
+#: Mistakes about which steps are computed, and which are given.
+OF_STEPS = (
+    *(steps.misplaced_time, steps.other_steps, steps.other_outputs, steps.omitted_steps),
+    *(steps.other_lengths, steps.regrouped_steps, restarts.states_set_to_0),
+    *(restarts.unprocessed_ends, axes.swapped_axes, axes.reshaped_axes, axes.other_samples),
+    *(axes.permuted_outputs, axes.unwritten_ends, direction.other_directions),
+)
+
+
+def unexplained(rows: Iterable[tuple[str, Any, Any]], **spec: Any) -> list[Any]:
+    """Return the rows that no mistake about steps makes of a network, with this id and place.
+
+    The last entry of a row is y_hat, or all arrays that a port gives.
+    """
+    missing = []
+    for number, (id_, where, given) in enumerate(rows):
+        base = hypothesis_of(given if isinstance(given, dict) else {"y_hat": given}, **spec)
+        tried = [one for way in OF_STEPS for one in way(base) if one[0].id == id_]
+        distances = relative_distances([one for _, one in tried])
+        near = [m.where for (m, _), d in zip(tried, distances, strict=True) if d < 1e-6]
+        if Where(**where) not in near:
+            missing.append((number, id_, where))
+    return missing
+
+
+@pytest.mark.parametrize("sizes", [{}, {"T": 8, "N": 8}, {"N": 2}])
+def test_each_port_of_other_steps_is_explained(sizes: Any) -> None:
+    _, weights, x, head = parts_of("simple", **sizes)
+    rows = other_steps("simple", weights["simple_rnn"], x, head)
+    assert unexplained(rows, **{**SIZES, **sizes}, cell="simple") == []
+
+
+def last_steps(w: Arrays, x: Array, head: Function) -> Iterator[Row]:
+    """Yield what a port gives of the last step, y_hat (N, K), with each mistake."""
+    h, of_x = run("simple", w, x)["h"], {"array": "x"}
+    y = head(h[:, -1])
+
+    def last(x: Array) -> Array:
+        return head(run("simple", w, x)["h"][:, -1])
+
+    yield "time.last_omitted", {}, head(h[:, -2])
+    yield "time.first_only", {}, head(h[:, 0])
+    yield "time.reversed", {}, last(x[:, ::-1])
+    yield "time.first_omitted", of_x, last(x[:, 1:])
+    yield "time.end_repeated", of_x, last(np.concatenate([x, x[:, -1:]], axis=1))
+    yield "time.window", of_x, head(h[:, 3])
+    yield "time.window", of_x, last(x[:, -4:])
+    yield "time.padded", of_x, last(np.pad(x, ((0, 0), (0, 2), (0, 0))))
+    yield "axes.loop_over_samples", {}, head(run("simple", w, x[:, -1][None])["h"][0])
+    for end in (np.s_[-1, -1], np.s_[-1]):
+        unwritten = y.copy()
+        unwritten[end] = 0
+        yield "axes.end_unwritten", {}, unwritten
+    other = np.full_like(y[:1], 0.3)
+    yield "axes.samples_shifted", {}, np.concatenate([other, y[:-1]])
+    yield "axes.samples_shifted", {}, np.concatenate([y[1:], other])
+    yield "axes.samples_permuted", {"array": "y_hat"}, y[[*range(1, len(y)), 0]]
+    yield "axes.units_permuted", {"array": "y_hat"}, y[..., ::-1]
+
+
+def beside_states(w: Arrays, x: Array, head: Function) -> Iterator[tuple[str, Any, Arrays]]:
+    """Yield h and y_hat of every step, one of which alone shows a mistake, or both."""
+    h = run("simple", w, x)["h"]
+    y, order = head(h), [2, 0, 1, 4, 3]
+    zeroed = h * (np.arange(h.shape[1]) < h.shape[1] - 1)[:, None]
+    yield "axes.end_unwritten", {}, {"simple_rnn.h": zeroed, "y_hat": y}
+    yield "axes.units_permuted", {"array": "h"}, {"simple_rnn.h": h[..., order], "y_hat": y}
+    yield (
+        "axes.units_permuted",
+        {"array": "h"},
+        {"simple_rnn.h": h[..., order], "y_hat": y[..., ::-1]},
+    )
+    turned = h[[*range(1, len(h)), 0]]
+    yield "axes.samples_permuted", {"array": "h"}, {"simple_rnn.h": turned, "y_hat": head(turned)}
+    yield "time.output_reversed", {}, {"simple_rnn.h": h[:, ::-1], "y_hat": y[:, ::-1]}
+    first = {"simple_rnn.h": zeroed, "y_hat": head(zeroed)}
+    yield "time.last_omitted", {"layer": "simple_rnn"}, first
+    later = np.concatenate([0 * h[:, :1], run("simple", w, x[:, 1:])["h"]], axis=1)
+    both = {"simple_rnn.h": later, "y_hat": head(later)}
+    yield "time.first_omitted", {"layer": "simple_rnn"}, both
+    yield "time.first_omitted", {"layer": "simple_rnn"}, {"simple_rnn.h": later}
+
+
+@pytest.mark.parametrize("rows", [last_steps, beside_states])
+def test_each_port_of_last_steps_or_states_is_explained(rows: Any) -> None:
+    _, weights, x, head = parts_of("simple")
+    found = rows(weights["simple_rnn"], x, head)
+    assert unexplained(found, **SIZES, cell="simple") == []
+
+
+def without_end(w: Arrays, x: Array, which: str, *, last: bool) -> Array:
+    """Return h without its first or its last step, where it is 0; or the last h."""
+    part = x[:, 1:] if which == "first" else x[:, :-1]
+    h = run("simple", w, part)["h"]
+    if last:
+        return h[:, -1]
+    zeros = 0 * h[:, :1]
+    return np.concatenate([zeros, h] if which == "first" else [h, zeros], axis=1)
+
+
+def in_blocks(w: Arrays, x: Array, length: int) -> Array:
+    parts = [run("simple", w, x[:, k : k + length])["h"] for k in range(0, x.shape[1], length)]
+    return np.concatenate(parts, axis=1)
+
+
+def directed(
+    sides: list[Arrays], x: Array, *, last: bool
+) -> Iterator[tuple[str, Any, list[Array]]]:
+    """Yield h of each side in the order of processing, with mistakes in one or all.
+
+    The first side goes backwards if it is alone, otherwise the second does.
+    """
+    xs = [x[:, ::-1]] if len(sides) == 1 else [x, x[:, ::-1]]
+    name = "simple_rnn" if len(sides) == 1 else "bidirectional"
+    each = [run("simple", w, one)["h"] for w, one in zip(sides, xs, strict=True)]
+    each = [h[:, -1] for h in each] if last else each
+    for length in (2, 3, 5):
+        blocks = [in_blocks(w, one, length) for w, one in zip(sides, xs, strict=True)]
+        yield "state.zeroed_in_blocks", {}, [h[:, -1] for h in blocks] if last else blocks
+    for which in ("first", "last"):
+        short = [without_end(w, one, which, last=last) for w, one in zip(sides, xs, strict=True)]
+        if len(sides) > 1:
+            yield f"time.{which}_omitted", {}, short
+        for number, way in enumerate(WAYS[: len(sides)]):
+            where = {"layer": name, **({"direction": way} if len(sides) > 1 else {})}
+            changed = [short[k] if k == number else h for k, h in enumerate(each)]
+            yield f"time.{which}_omitted", where, changed
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_steps_are_omitted_in_each_direction(bidirectional: bool, last: bool) -> None:
+    options = {"bidirectional": True} if bidirectional else {"go_backwards": True}
+    options["return_sequences"] = not last
+    _, weights, x, head = parts_of("simple", **options)
+    sides = [w for name, w in weights.items() if name != "dense"]
+    rows = []
+    for id_, where, (*first, second) in directed(sides, x, last=last):
+        turned = second if last or not first else second[:, ::-1]
+        rows.append((id_, where, head(np.concatenate([*first, turned], axis=-1))))
+    assert unexplained(rows, **SIZES, cell="simple", **options) == []
+
+
+def with_states(first: Arrays, second: Arrays, x: Array, head: Function) -> Iterator[Any]:
+    """Yield the states of both directions and y_hat, or the last of each, with a mistake."""
+    where: dict[str, Any] = {"layer": "bidirectional"}
+    forth, back = {**where, "direction": "forward"}, {**where, "direction": "backward"}
+    names = [f"bidirectional/{way}_simple_rnn.h" for way in WAYS]
+
+    def h_of(w: Arrays, *, turned: bool, start: States | None = None) -> Array:
+        h = run("simple", w, x[:, ::-1] if turned else x, start=start)["h"]
+        return h[:, ::-1] if turned else h
+
+    def given(f: Array, b: Array, joined: Array | None = None) -> Arrays:
+        every = np.concatenate([f, b], axis=-1) if joined is None else joined
+        return {names[0]: f, names[1]: b, "y_hat": head(every)}
+
+    f, b = h_of(first, turned=False), h_of(second, turned=True)
+    units = f.shape[-1]
+    yield "direction.states_exchanged", where, given(b, f, np.concatenate([f, b], -1))
+    yield "direction.halves_swapped", where, given(b, f)
+    yield "direction.halves_swapped", where, given(f, b, np.concatenate([b, f], -1))
+    mixed = np.stack([f, b], axis=-1).reshape(*f.shape[:2], -1)
+    yield "merge.mode", where, given(f, b, mixed)
+    yield "merge.mode", where, given(mixed[..., :units], mixed[..., units:])
+    yield "direction.not_reversed_back", back, given(f, b[:, ::-1])
+    for turn in (1, -1):
+        yield "direction.reversed", back, given(f, h_of(second, turned=False)[:, ::turn])
+        yield "direction.reversed", forth, given(h_of(first, turned=True)[:, ::turn], b)
+    carried = h_of(second, turned=True, start={"h": f[:, -1]})
+    yield "direction.states_carried", back, given(f, carried)
+
+
+def test_each_port_of_both_directions_is_explained() -> None:
+    options = {"bidirectional": True, "return_sequences": True}
+    _, weights, x, head = parts_of("simple", **options)
+    first, second = (w for name, w in weights.items() if name != "dense")
+    rows = list(with_states(first, second, x, head))
+    assert unexplained(rows, **SIZES, cell="simple", **options) == []
+
+
+def test_each_port_of_last_states_is_explained() -> None:
+    """Each direction ends at its own end of x, and a port takes another one."""
+    _, weights, x, head = parts_of("simple", bidirectional=True)
+    first, second = (w for name, w in weights.items() if name != "dense")
+    forth, back = ({"layer": "bidirectional", "direction": way} for way in WAYS)
+    names = [f"bidirectional/{way}_simple_rnn.h" for way in WAYS]
+    f, b = run("simple", first, x)["h"], run("simple", second, x[:, ::-1])["h"]
+    f_back, b_forth = run("simple", first, x[:, ::-1])["h"], run("simple", second, x)["h"]
+    rows = [
+        (
+            id_,
+            where,
+            {"output": head(np.concatenate(ends, -1)), **dict(zip(names, ends, strict=True))},
+        )
+        for id_, where, ends in (
+            ("direction.reversed", back, (f[:, -1], b_forth[:, -1])),
+            ("direction.reversed", forth, (f_back[:, -1], b[:, -1])),
+        )
+    ]
+    place = {"layer": "bidirectional"}
+    for id_, where, ends in (
+        ("direction.last_step", place, (f[:, -1], b[:, 0])),
+        ("direction.last_step", place, (f[:, 0], b[:, -1])),
+        ("direction.reversed", back, (f[:, -1], b_forth[:, 0])),
+        ("direction.reversed", forth, (f_back[:, 0], b[:, -1])),
+    ):
+        rows.append((id_, where, {"output": head(np.concatenate(ends, -1))}))
+    assert unexplained(rows, **SIZES, cell="simple", bidirectional=True) == []
+
+
+def test_each_port_of_a_layer_in_reverse_is_explained() -> None:
+    """Its outputs begin with the last step of x, its states with the first one."""
+    options = {"go_backwards": True, "return_sequences": True}
+    _, weights, x, head = parts_of("simple", **options)
+    w, where = weights["simple_rnn"], {"layer": "simple_rnn"}
+    h, forwards = (run("simple", w, one)["h"] for one in (x[:, ::-1], x))
+    rows = [
+        ("direction.reversed_back", where, head(h[:, ::-1])),
+        ("direction.reversed_back", where, {"simple_rnn.h": h}),
+        ("direction.reversed_back", where, {"simple_rnn.h": h, "y_hat": head(h)}),
+        ("direction.reversed", where, head(forwards)),
+        ("direction.reversed", where, {"simple_rnn.h": forwards}),
+        ("time.reversed", {}, head(forwards)),
+        ("time.reversed_and_back", {}, head(forwards[:, ::-1])),
+    ]
+    assert unexplained(rows, **SIZES, cell="simple", **options) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "is_tried"),
+    [("h c", True), ("h c y_hat", True), ("h", False), ("c y_hat", False), ("h last_c", False)],
+)
+def test_h_and_c_are_exchanged_if_a_port_gives_both(given: str, is_tried: bool) -> None:
+    spec = {**SIZES, "cell": "lstm"}
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    h, c = arrays["lstm.h"], arrays["lstm.c"]
+    every = {"h": ("lstm.h", c), "c": ("lstm.c", h), "last_c": ("lstm.c", h[:, -1])}
+    every["y_hat"] = ("y_hat", arrays["y_hat"])
+    base = hypothesis_of(dict(every[name] for name in given.split()), **spec)
+    tried = list(quantity.other_quantities(base))
+    assert [mistake.id for mistake, _ in tried] == ["state.h_c_swapped"] * is_tried
+    assert all(distance < 1e-6 for distance in relative_distances([one for _, one in tried]))
+
+
+def test_an_array_without_a_name_may_be_h_or_y_hat() -> None:
+    spec = {**SIZES, "K": SIZES["M"], "cell": "simple"}
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    for name in ("y_hat", "simple_rnn.h"):
+        base = hypothesis_of(arrays[name], **spec)
+        ((mistake, other),) = quantity.other_quantities(base)
+        assert mistake.id == "quantity.other"
+        found = [
+            distance < 1e-6 for distance in (relative_distance(base), relative_distance(other))
+        ]
+        assert found == [name == "y_hat", name != "y_hat"]
+
+
+# --- Directions ---------------------------------------------------------------------------------
 
 
 def directions(cell: str, weights: dict[str, Arrays], x: Array) -> Iterator[Row]:
@@ -291,6 +769,101 @@ def test_each_way_of_joining_directions_is_tried(right_mode: str) -> None:
     assert sum(one.mistakes[0].id == "merge.mode" for one in tried_from(base)) == 2
 
 
+def test_ends_of_directions_are_joined_in_an_output_alone() -> None:
+    names = [f"bidirectional/{way}_simple_rnn.h" for way in WAYS]
+    for given, joined in ((names, 0), (["output"], 2), ([*names, "output"], 2)):
+        base = base_of(**SIZES, cell="simple", bidirectional=True, what=" ".join(given))
+        ids = [one.mistakes[0].id for one in tried_from(base)]
+        assert ids.count("direction.last_step") == joined
+
+
+def test_carried_states_are_those_that_a_port_gives() -> None:
+    noise = np.random.default_rng(3).normal(0, 0.1, (SIZES["N"], SIZES["T"], SIZES["M"]))
+    spec = {**SIZES, "cell": "lstm"}
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    h, c = (arrays[f"lstm.{key}"] + noise for key in "hc")
+    tried = [
+        one for _, one in state.carried_alone(hypothesis_of({"lstm.h": h, "lstm.c": c}, **spec))
+    ]
+    starts = [one.weights[f"{STATES}lstm"] for one in tried]
+    for start, (of_h, of_c) in zip(starts, ((1, 0), (0, 1)), strict=True):
+        for key, given, carried in (("h", h, of_h), ("c", c, of_c)):
+            np.testing.assert_array_equal(start[key][0], 0)
+            np.testing.assert_allclose(start[key][1:], carried * given[:-1, -1], rtol=1e-6)
+    spec = {**SIZES, "cell": "simple", "bidirectional": True}
+    names = [f"bidirectional/{way}_simple_rnn" for way in WAYS]
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    f, b = (arrays[f"{name}.h"] + noise for name in names)
+    base = hypothesis_of({f"{names[0]}.h": f, f"{names[1]}.h": b}, **spec)
+    carried_ = [one for mistake, one in state.carried_alone(base) if "only" not in mistake.text]
+    (starts,) = [one.weights for one in carried_]
+    np.testing.assert_allclose(starts[STATES + names[0]]["h"][1:], f[:-1, -1], rtol=1e-6)
+    np.testing.assert_allclose(starts[STATES + names[1]]["h"][1:], b[:-1, 0], rtol=1e-6)
+    tried_ = direction.other_directions(base)
+    (carried,) = (one for mistake, one in tried_ if mistake.id == "direction.states_carried")
+    np.testing.assert_allclose(carried.weights[STATES + names[1]]["h"], f[:, -1], rtol=1e-6)
+
+
+def of_two_sizes() -> Any:
+    forward, backward = (
+        la.SimpleRNN(units, return_sequences=True, go_backwards=units == 3, name=f"of_{units}")
+        for units in (5, 3)
+    )
+    both = la.Bidirectional(forward, backward_layer=backward, name="both")
+    return randomized(sequential(both, shape=(9, 4)), seed=3)
+
+
+@pytest.mark.parametrize(
+    ("last", "sizes", "counts"),
+    [
+        ((False, False), "one", (1, 2, 2, 4, 8, 1)),
+        ((True, True), "one", (1, 2, 2, 4, 8, 1)),
+        ((False, True), "one", (0, 1, 1, 4, 8, 1)),
+        ((False,), "one", (0, 1, 1, 4, 8, 1)),
+        ((False, False), "two", (0, 1, 1, 4, 0, 0)),
+    ],
+)
+def test_states_of_one_shape_are_exchanged(last: Any, sizes: str, counts: Any) -> None:
+    """If a port gives those of both directions, at the same steps, beside y_hat."""
+    options = {"bidirectional": True, "return_sequences": True, "cell": "simple"}
+    spec = {**SIZES, **options} if sizes == "one" else {"model": of_two_sizes(), "N": 3}
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    given = {"y_hat": arrays["y_hat"]}
+    for name, end, is_last in zip(
+        [n for n in arrays if n.endswith(".h")], (-1, 0), last, strict=False
+    ):
+        given[name] = arrays[name][:, end] if is_last else arrays[name]
+    base = hypothesis_of(given, **spec)
+    ids = [mistake.id for mistake, _ in direction.other_directions(base)]
+    ways = (
+        "states_exchanged",
+        "halves_swapped",
+        "mode",
+        "missing",
+        "shared_weights",
+        "states_carried",
+    )
+    assert tuple(sum(id_.endswith(f".{way}") for id_ in ids) for way in ways) == counts
+
+
+@pytest.mark.parametrize("options", [{"M": 7}, {"M": 11}, {"M": 5, "bidirectional": True}])
+def test_a_loop_over_too_many_features_reads_on(options: dict[str, Any]) -> None:
+    """From x into its next steps, and from each kernel into the recurrent one."""
+    every = {"return_sequences": True, **options}
+    base, weights, x, head = parts_of("simple", **every)
+    flat = np.append(x.ravel(), np.zeros(11))
+    starts = x.shape[2] * np.arange(x.shape[0] * x.shape[1])
+    read = np.stack([flat[at : at + options["M"]] for at in starts]).reshape(*x.shape[:2], -1)
+    sides = []
+    for w, turn in zip(
+        (w for name, w in weights.items() if name != "dense"), (1, -1), strict=False
+    ):
+        overrun = {**w, "Wx": np.concatenate([w["Wx"], w["Wh"]])[: options["M"]]}
+        sides.append(run("simple", overrun, read[:, ::turn])["h"][:, ::turn])
+    y_hat = head(np.concatenate(sides, axis=-1))
+    assert untried_results(base, [("input.overrun", {"array": "x"}, y_hat)]) == []
+
+
 # --- Stacks -------------------------------------------------------------------------------------
 
 
@@ -334,6 +907,48 @@ def stacks(cell: str, weights: dict[str, Arrays], x: Array) -> Iterator[Row]:
 def test_each_mistake_of_a_stack_is_tried(cell: str) -> None:
     base, weights, x, head = parts_of(cell, D=5, M=[5, 5], T=4)
     rows = [(id_, where, head(h)) for id_, where, h in stacks(cell, weights, x)]
+    assert untried_results(base, rows) == []
+
+
+def test_shared_states_are_those_that_a_port_gives() -> None:
+    options = {"D": 5, "M": [5, 5, 5], "T": 4}
+    _, weights, x, head = parts_of("simple", **options)
+    *layers, _ = weights
+    states, given = {"h": np.zeros((len(x), 5))}, {f"{name}.h": [] for name in layers}
+    for t in range(x.shape[1]):
+        of_x = x[:, t]
+        for name in layers:
+            states = step("simple", weights[name], of_x, states, right)
+            of_x = states["h"]
+            given[f"{name}.h"].append(of_x)
+    arrays: Arrays = {name: np.stack(values, axis=1) for name, values in given.items()}
+    arrays["y_hat"] = head(arrays[f"{layers[-1]}.h"])
+    base = hypothesis_of(arrays, **{**SIZES, **options}, cell="simple")
+    tried = [
+        one for mistake, one in stack.other_stacks(base) if mistake.id == "stack.shared_states"
+    ]
+    assert relative_distances(tried)[0] < 1e-6
+
+
+def test_steps_of_a_layer_in_reverse_are_passed_on() -> None:
+    """Its last h is at its last output."""
+    options = {"return_sequences": True}
+    layers = [
+        la.SimpleRNN(5, go_backwards=True, name="first", **options),
+        la.SimpleRNN(3, name="second", **options),
+    ]
+    model = randomized(sequential(*layers, shape=(9, 4)), seed=3)
+    base = base_of(model=model, N=3)
+    weights = {g: {k: a.astype(float) for k, a in w.items()} for g, w in base.weights.items()}
+    h = run("simple", weights["first"], base.xs[0].astype(float)[:, ::-1])["h"]
+    where = {"layer": "second"}
+    rows = [
+        (id_, where, run("simple", weights["second"], passed)["h"])
+        for id_, passed in (
+            ("stack.last_repeated", np.repeat(h[:, -1:], 9, axis=1)),
+            ("stack.previous_step", moved(h, 1)),
+        )
+    ]
     assert untried_results(base, rows) == []
 
 
@@ -416,6 +1031,124 @@ def test_each_mistake_of_a_mask_is_tried(cell: str, value: float, sequences: boo
     if cell == "lstm":
         rows += [("mask.state_updated", {}, with_mask(x, mask, held)) for held in "hc"]
     assert untried_results(base, rows) == []
+
+
+@pytest.mark.parametrize("samples", [3, 1])
+def test_the_same_output_for_every_x_says_little(samples: int) -> None:
+    """All that makes a network ignore x explains it, and so no other mistake is tried."""
+    x, _ = padded_x()
+    model = masked_model("lstm", -1.25, sequences=False)
+    ids = []
+    for output in (np.full((samples, 2), 0.7), np.linspace(0, 1, 2 * samples).reshape(-1, 2)):
+        base = hypothesis_of({"output": output}, model=model, x=x[:samples])
+        ways = (masks.zeroed_outputs, masks.zeroed_states, masks.other_masks, *OF_STEPS)
+        ids.append({mistake.id for way in ways for mistake, _ in way(base)})
+    missing = {"mask.zeroed_output", "mask.zeroed_state", "mask.inverted", "axes.loop_over_samples"}
+    missing |= {"time.end_repeated", "time.padded", "time.window"}
+    found = ids[1] - ids[0]
+    assert (found & missing) == (missing if samples > 1 else set())
+
+
+def two_masked(zeroed: bool, *, bidirectional: bool) -> Any:
+    """Return a model of two layers behind a mask, of which the second may give zeros."""
+    first = la.SimpleRNN(4, return_sequences=True, name="first")
+    options = {"return_sequences": True, "zero_output_for_mask": zeroed}
+    layers = [la.Masking(-1.25), first, la.SimpleRNN(3, name="second", **options)]
+    if bidirectional:
+        layers = [la.Masking(-1.25), la.Bidirectional(la.SimpleRNN(3, **options), name="both")]
+    return randomized(sequential(*layers, la.Dense(2, name="dense"), shape=(9, 4)), seed=3)
+
+
+def padded_x() -> tuple[Array, Array]:
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("f")
+    x[0, 7:] = x[1, 5:] = x[2, 4] = x[0, 2] = -1.25
+    return x, (x != -1.25).any(axis=-1)
+
+
+def with_zeros(w: Arrays, x: Array, mask: Array) -> Array:
+    """Return h of a run whose states are set to 0 at masked steps."""
+    counts = iter(mask.T)
+
+    def after(states: States) -> States:
+        kept = next(counts)[:, None]
+        return {k: v * kept for k, v in states.items()}
+
+    return run("simple", w, x, after=after)["h"]
+
+
+@pytest.mark.parametrize("zeroed", [False, True])
+def test_each_mistake_of_one_masked_layer_is_tried(zeroed: bool) -> None:
+    x, mask = padded_x()
+    base = base_of(model=two_masked(zeroed, bidirectional=False), x=x)
+    weights = {g: {k: a.astype(float) for k, a in w.items()} for g, w in base.weights.items()}
+    first, second, head = (weights[name] for name in ("first", "second", "dense"))
+    counts = mask[..., None]
+    x_zeroed = np.where(counts, x, 0)
+    h = masked("simple", first, x, mask)["h"]
+    unmasked = run("simple", first, x)["h"]
+
+    def y_hat(h: Array, *, zeros: bool = zeroed) -> Array:
+        return h * (counts if zeros else 1) @ head["W"] + head["b"]
+
+    def of_second(h: Array) -> Array:
+        return masked("simple", second, h, mask)["h"]
+
+    one, other = {"layer": "first"}, {"layer": "second"}
+    updated = run("simple", second, h)["h"]
+    first_zeroed = with_zeros(first, x_zeroed, mask)
+    rows: list[Row] = [
+        ("mask.ignored", one, y_hat(of_second(unmasked))),
+        ("mask.ignored", other, y_hat(updated, zeros=False)),
+        ("mask.zeroed_output", one, y_hat(of_second(h * counts))),
+        ("mask.zeroed_state", {}, y_hat(with_zeros(second, first_zeroed, mask))),
+        ("mask.zeroed_state", one, y_hat(of_second(first_zeroed))),
+        ("mask.zeroed_state", other, y_hat(with_zeros(second, h, mask))),
+    ]
+    if zeroed:
+        rows.append(("mask.ignored", other, y_hat(updated)))
+    else:
+        rows.append(("mask.zeroed_output", other, y_hat(of_second(h), zeros=True)))
+    assert untried_results(base, rows) == []
+
+
+def test_each_mistake_of_one_masked_direction_is_tried() -> None:
+    """Keras gives 0 at the masked steps of both."""
+    x, mask = padded_x()
+    base = base_of(model=two_masked(True, bidirectional=True), x=x)
+    weights = {g: {k: a.astype(float) for k, a in w.items()} for g, w in base.weights.items()}
+    *sides, head = (w for w in weights.values() if w)
+    counts = mask[..., None]
+    right_h, ignored = [], []
+    for w, turn in zip(sides, (1, -1), strict=True):
+        xs, steps_ = x[:, ::turn], mask[:, ::turn]
+        h = masked("simple", w, xs, steps_)["h"][:, ::turn]
+        right_h.append(h * counts)
+        ignored.append(run("simple", w, xs)["h"][:, ::turn])
+    rows: list[Row] = []
+    for number, way in enumerate(WAYS):
+        for zeros in (False, True):
+            each = [ignored[k] if k == number else h for k, h in enumerate(right_h)]
+            each[number] = each[number] * (counts if zeros else 1)
+            y_hat = np.concatenate(each, axis=-1) @ head["W"] + head["b"]
+            rows.append(("mask.ignored", {"layer": "both", "direction": way}, y_hat))
+    assert untried_results(base, rows) == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_states_given_as_zeros_at_masked_steps_are_known(backwards: bool) -> None:
+    """As PyTorch gives those of packed sequences; other states are compared as they are."""
+    x, mask = padded_x()
+    layer = la.LSTM(5, return_sequences=True, go_backwards=backwards, name="rnn")
+    model = randomized(sequential(la.Masking(-1.25), layer, shape=(9, 4)), seed=3)
+    arrays = rnnshapes.golden(model, x=x, keras=False).arrays
+    h, c = (arrays[f"rnn.{key}"] for key in "hc")
+    given = {"rnn.h": h * mask[..., None], "rnn.c": c}
+    base = hypothesis_of(given, model=model, x=x)
+    found = [one for one in masks.zeroed_outputs(base) if "is given" in one[0].text]
+    assert len(found) == 1
+    assert "h of rnn" in found[0][0].text
+    assert "c of rnn" not in found[0][0].text
+    assert relative_distances([found[0][1]])[0] < 1e-6
 
 
 # --- Approximations, and states that are written too early --------------------------------------

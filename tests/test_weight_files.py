@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import itertools
 import json
 import tempfile
 from collections.abc import Callable
@@ -73,6 +74,8 @@ def test_right_weights_pass(cell: str, options: dict[str, Any], tmp_path: Path) 
     assert record["unjudged"] == []
     assert len(record["checks"]) == 3 * (1 + bool(options)) + 2
     assert sum(check["compared"] for check in record["checks"]) > 0
+    orders = {check["rule"].partition("gates ")[2] for check in record["checks"][:-2]}
+    assert orders == {"r z h" if cell == "gru" else ""}
     half = {name: a.astype("float16") for name, a in arrays.items()}
     record = compared(tmp_path, half, cell, **options)
     assert record["passed"]
@@ -115,6 +118,12 @@ def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: An
     assert result.passed is not bool(result.mistakes)
     params = rnnshapes.inspect(cell=cell, **SIZES, **options).params
     assert sum(check.compared for check in result.checks) == params
+    for mistake in result.mistakes:
+        if mistake.id == "direction.reversed":
+            in_file, in_keras = mistake.text.split(";")
+            backwards = attributes["direction"] == "reverse"
+            assert ("in reverse" in in_file, "in reverse" in in_keras) == (backwards, not backwards)
+            assert ("in reverse" in mistake.fix) is not backwards
     return [mistake.id for mistake in result.mistakes]
 
 
@@ -174,12 +183,20 @@ def test_bias_that_keras_lacks_must_be_zero(tmp_path: Path) -> None:
     assert mistake["where"]["layer"] == "gru"
 
 
-def test_recurrence_that_the_file_lacks_is_missing(tmp_path: Path) -> None:
-    record = compared(tmp_path, pytorch_arrays("lstm"), "lstm", bidirectional=True)
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_recurrence_that_the_file_lacks_is_missing(use_bias: bool, tmp_path: Path) -> None:
+    """Each array of it, in each direction; nothing of them is compared."""
+    options = {"bidirectional": True, "use_bias": use_bias}
+    record = compared(tmp_path, pytorch_arrays("lstm"), "lstm", **options)
     missing = [
-        one["where"]["array"] for one in record["diagnosis"] if one["id"] == "weights.missing"
+        (one["where"]["direction"], one["where"]["array"])
+        for one in record["diagnosis"]
+        if one["id"] == "weights.missing" and one["where"]["direction"]
     ]
-    assert missing.count("recurrent_kernel") == 2
+    arrays = ["kernel", "recurrent_kernel", *(["bias"] if use_bias else [])]
+    assert missing == list(itertools.product(("forward", "backward"), arrays))
+    absent = [check for check in record["checks"] if check["name"].startswith("bidirectional")]
+    assert [check["compared"] for check in absent] == [0] * len(missing)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -193,7 +210,10 @@ def test_direction_is_compared(backwards: bool, tmp_path: Path) -> None:
 def test_pytorch_has_no_reverse_alone(tmp_path: Path) -> None:
     arrays = pytorch_arrays("gru", go_backwards=True)
     record = compared(tmp_path, arrays, "gru", go_backwards=True)
-    assert [found["id"] for found in record["diagnosis"]] == ["direction.reversed"]
+    (found,) = record["diagnosis"]
+    assert found["id"] == "direction.reversed"
+    assert "sequence forward" in found["text"].partition(";")[0]
+    assert "reverse x" in found["cure"]
 
 
 def test_directions_of_pytorch_have_one_activation(tmp_path: Path) -> None:
@@ -731,11 +751,12 @@ def test_peepholes_of_onnx_are_a_mistake(weight: float, ids: list[str], tmp_path
     inputs = ["X", "W", "R", "B", "", "", "", "P"]
     values = {name: np.ascontiguousarray(a, "float32") for name, a in arrays.items()}
     values["P"] = np.full((1, 15), weight, "float32")
-    nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5)]
-    path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
-    result = rnnshapes.verify(model, against=path)
-    assert [mistake.id for mistake in result.mistakes] == ids
-    assert result.passed == (not ids)
+    for more, activations in (([], TANH["lstm"]), (["activation.other"], ["Tanh"] * 3)):
+        nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5, activations=activations)]
+        path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
+        result = rnnshapes.verify(model, against=path)
+        assert [mistake.id for mistake in result.mistakes] == [*more, *ids]
+        assert result.passed == (not more and not ids)
 
 
 def test_wrong_array_elsewhere_is_compared(tmp_path: Path) -> None:

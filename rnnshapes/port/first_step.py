@@ -227,8 +227,5 @@ def _solved(
         changes = (factors * (left.T @ residual)) @ right
         tried = numbers + (_SHARES[:, None, None] * changes).reshape(-1, len(numbers))
         distances = np.linalg.norm(step.wanted - evaluate(tried)[0], axis=1)
-        best = int(np.argmin(np.nan_to_num(distances, nan=np.inf)))
-        if not distances[best] < np.linalg.norm(residual):
-            return None
-        numbers = tried[best]
+        numbers = tried[int(np.argmin(np.nan_to_num(distances, nan=np.inf)))]
     return None

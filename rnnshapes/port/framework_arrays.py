@@ -73,8 +73,7 @@ def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None
     for axes, shape in shapes.items():
         if array.values.shape == shape:
             note = f"'{array.name}' is read as h of {node.name}, ({axes}, …), as PyTorch returns it"
-            name = node.name if len(node.scans) > 1 else node.scans[0][0]
-            h = replace(array, name=f"{name}.h", note=note)
+            h = replace(array, name=f"{node.name}.h", note=note)
             return _swapped(h) if axes == "T, N" else h
     return array
 

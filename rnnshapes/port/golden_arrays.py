@@ -74,7 +74,11 @@ def _first_difference(array: PortArray, expected: Array) -> str | None:
     unit = PRECISIONS.get(array.dtype, PRECISIONS["float32"]).unit_roundoff
     with np.errstate(invalid="ignore"):
         near = np.abs(array.values - numbers) <= array.rounding + 2 * unit * np.abs(numbers)
-    same = near | (array.values == numbers) | (np.isnan(array.values) & np.isnan(numbers))
+    same = (
+        (near & np.isfinite(numbers))
+        | (array.values == numbers)
+        | (np.isnan(array.values) & np.isnan(numbers))
+    )
     if same.all():
         return None
     index = tuple(int(i) for i in np.argwhere(~same)[0])

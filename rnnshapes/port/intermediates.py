@@ -70,7 +70,7 @@ def compare_intermediates(
     names: set[str] = set()
     locations = []
     given = {array.name for array in port.arrays}
-    for recurrence in recorded_recurrences(network) if len(given) > len(quantities) else ():
+    for recurrence in recorded_recurrences(network):
         lines = {line for line in recurrence.noted if f"{recurrence.name}.{line}" in given}
         lines -= set(recurrence.direction.cell.states)
         x = _input_of(network, recurrence.node, xs, quantities) if lines else None

@@ -122,7 +122,9 @@ def outputs_that_follow(parts: Iterable[Hypothesis], precision: Precision) -> fr
         parts: The parts of the network that each start from the port's own numbers.
         precision: The precision of the port's arithmetic.
     """
-    most = 0.0 if precision.is_16bit else _FOLLOWS * precision.unit_roundoff
+    if precision.is_16bit:
+        return frozenset()
+    most = _FOLLOWS * precision.unit_roundoff
     return frozenset(
         one.name
         for part in parts
@@ -229,7 +231,7 @@ def _in_order(
 
 def _covers_last(network: Network, names: set[str]) -> bool:
     """Return whether the names are those of all recurrences of the last layer with any."""
-    last = network.recurrent[-1:] if network.recurrent else ()
+    last = network.recurrent[-1:]
     return bool(last) and {name for name, _ in last[0].scans} <= names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -82,6 +83,18 @@ def computed(tried: Sequence[Hypothesis]) -> list[Array]:
 
 def place_of(where: Where) -> tuple[Any, ...]:
     return where.layer, where.direction, where.array, where.gate, where.unit, where.step
+
+
+def without_place(tried: Iterable[Hypothesis]) -> list[str]:
+    """Return the texts that do not name the array, gate, unit or step where their mistake is."""
+    texts = []
+    for one in tried:
+        (mistake,) = one.mistakes
+        at, words = mistake.where, set(re.findall(r"[\w.]+", mistake.text))
+        places = {at.array, at.gate, at.unit, at.step} - {None, "x", "embeddings"}
+        if not {str(place) for place in places} <= words:
+            texts.append(mistake.text)
+    return texts
 
 
 def untried(

@@ -15,7 +15,6 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
-from rnnshapes.network.layers.rnn import RecurrentLayer
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.compare import compute_outputs
 from rnnshapes.port.hypothesis import (
@@ -123,7 +122,7 @@ def other_lengths_of_samples(hypothesis: Hypothesis) -> Variations:
         sources = [hypothesis.network.nodes[p].sources[0].node for p in positions]
         masks = [states.get(hypothesis.network.nodes[s].name) for s in sources]
     known = [mask for mask in masks if mask is not None and mask.ndim == 2]
-    if not known or len(known) < len(masks):
+    if len(known) < len(masks):
         return
     for text, steps in (
         ("each sample ends at its first masked step: all later ones are masked, too", _first_steps),
@@ -272,7 +271,7 @@ def zeroed_outputs(hypothesis: Hypothesis) -> Variations:
     for position in _masked_recurrences(hypothesis):
         node = nodes[position]
         layer: Any = node.layer
-        if isinstance(layer, RecurrentLayer) and not layer.zero_output_for_mask:
+        if not layer.zero_output_for_mask:
             text = f"{node.name} gives 0 at masked steps, not the output of the step before"
             mistake = Mistake("mask.zeroed_output", text, Where(layer=node.name))
             changed = replace(layer, zero_output_for_mask=True)
@@ -296,7 +295,7 @@ def _zeroed_reports(hypothesis: Hypothesis) -> Variations:
                     repeat = partial(_repeated, direction=direction, mask=mask)
                     quantities[number] = q.map(repeat)
                     names.append(f"{q.key} of {name}")
-    if any(a is not b for a, b in zip(quantities, hypothesis.quantities, strict=True)):
+    if names:
         text = (
             f"at masked steps, 0 is given for {', '.join(names)}, not the state of the step before"
         )

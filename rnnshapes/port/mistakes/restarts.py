@@ -124,7 +124,8 @@ def _recurrence_without(
             recast, counted_steps=lambda self, mask: kept if mask is None else mask & kept
         )
         return with_directions(hypothesis, position, counting, {name})
-    zeroed = partial(_with_zeros, number=number, step=step, count=count)
+    place = count - 1 - step if layer.reversed_outputs[number] else step
+    zeroed = partial(_with_zeros, number=number, step=place, count=count)
     return hypothesis.with_whole_layer(position, with_outputs(layer, zeroed))
 
 

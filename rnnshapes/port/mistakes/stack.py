@@ -59,7 +59,8 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
         if not isinstance(layer, Recurrent) or not layer.return_sequences:
             continue
         text = f"the last h of {node.name} is passed to {after.name} at every step"
-        repeated = partial(_repeated, at=0 if layer.direction.reverse else -1)
+        in_order_of_x = layer.direction.reverse and not layer.reversed_outputs[0]
+        repeated = partial(_repeated, at=0 if in_order_of_x else -1)
         changed = hypothesis.with_whole_layer(position, _rearranged(layer, repeated))
         yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
         text = f"{after.name} receives h_{{t-1}} of {node.name} at t, not h_t"

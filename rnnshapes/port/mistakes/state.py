@@ -228,7 +228,7 @@ def _after_itself(hypothesis: Hypothesis) -> Hypothesis:
     """Return the hypothesis with its steps behind the same steps."""
     (x,) = hypothesis.xs
     later = [
-        q if q.network_steps is None else replace(q, network_steps=q.network_steps + x.shape[1])
+        replace(q, network_steps=np.asarray(q.network_steps) + x.shape[1])
         for q in hypothesis.quantities
     ]
     return replace(hypothesis, xs=(np.concatenate([x, x], axis=1),), quantities=tuple(later))

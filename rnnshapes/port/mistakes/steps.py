@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -137,16 +137,33 @@ def other_lengths(hypothesis: Hypothesis) -> Variations:
     alone = all(len(q.steps) == 1 for q in hypothesis.quantities)
     if x is None or not alone or hypothesis.is_constant_over_samples:
         return
-    without_time = all(q.network_steps is None for q in hypothesis.quantities)
+    ends_with_states = _returns_last_states(hypothesis)
     lengths = list(_other_lengths(x))
-    if without_time:  # of others, it is the step before
+    if ends_with_states:  # of others, it is the step before
         lengths.insert(0, ("time.last_omitted", _LAST_OMITTED, x[:, :-1]))
     for id_, text, other in lengths:
         more = other.shape[1] - x.shape[1]
-        changed = hypothesis if without_time else _with_last_step(hypothesis, partial(np.add, more))
+        changed: Hypothesis | None = hypothesis
+        if not ends_with_states:
+            changed = _with_last_step(hypothesis, partial(np.add, more))
         if changed is not None and other.shape[1]:
             mistake = Mistake(id_, text, Where(array="x"))
             yield mistake, replace(changed, xs=(np.ascontiguousarray(other),))
+
+
+def _returns_last_states(hypothesis: Hypothesis) -> bool:
+    """Return whether all that is given follows from last states, which are those of no one step.
+
+    A bidirectional layer has such: of x at its last step, and at its first one.
+    """
+    network = hypothesis.network
+    counts = {network.steps_of(node) for node in network.recurrent}
+    return (
+        all(q.network_steps is None for q in hypothesis.quantities)
+        and network.is_chain
+        and counts == {hypothesis.xs[0].shape[1]}
+        and not cast(Any, network.recurrent[-1].layer).return_sequences
+    )
 
 
 def _other_lengths(x: Array) -> Iterator[tuple[str, str, Array]]:

@@ -6,8 +6,8 @@ stands where, which numbers are 0, and where numbers are clipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,19 +103,9 @@ def _units(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
     columns = expected.reshape(recovered.blocks)[..., order].reshape(expected.shape)
     each = ", in each gate" if recovered.gates else ""
     fix = f"read column m of {where.array} for unit m{each}"
-    if len(set(order.tolist())) == 1 < units:
-        text = f"every unit has the numbers of unit {order[0]} in {name}"
-        yield Mistake("weights.permuted", text, where, fix), columns
-    elif sorted(order) == list(range(units)):
-        moved = np.flatnonzero(order != np.arange(units))
-        text = f"the units of {name} are in the order {_listed(order)}{each}"
-        if len(moved) == 2:
-            text = f"units {moved[0]} and {moved[1]} are exchanged in {name}"
-        yield Mistake("weights.permuted", text, where, fix), columns
-    else:
-        read = ", ".join(f"unit {order[m]} for unit {m}" for m in _moved(order))
-        text = f"columns of {name} are read for others{each}: {read}"
-        yield Mistake("weights.permuted", text, where, fix), columns
+    read = _read_for_others(order, lambda m: f"unit {m}")
+    text = f"columns of {name} are read for others{each}: {read}"
+    yield Mistake("weights.permuted", text, where, fix), columns
     first = expected.reshape(-1)[0]
     text = f"every number of {name} is its first one"
     fix = f"read number m of {where.array} for column m"
@@ -129,20 +119,18 @@ def _rows(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
     with_zeros = np.concatenate([expected, np.zeros((1, expected.shape[1]))])
     known = np.isfinite(recovered.error).all(axis=0)
     order = _nearest(recovered.found[:, known], with_zeros[:, known])
-    rows, every = with_zeros[order], np.arange(count)
-    zeros = np.flatnonzero(order == count)
-    if len(set(order.tolist())) == count and not len(zeros):
-        yield order_of_rows(order.tolist(), recovered.key, where, name), rows
-        return
-    if len(zeros) and np.array_equal(np.where(order == count, every, order), every):
+    zeros, others = (np.flatnonzero(is_zero) for is_zero in (order == count, order < count))
+    if sorted(order) == list(range(count)):
+        mistake = order_of_rows(order.tolist(), recovered.key, where, name)
+    elif np.array_equal(order[others], others):
         numbers = f"row{'s' * (len(zeros) > 1)} {_listed(zeros)}"
         text = f"{numbers} of {name} {'are' if len(zeros) > 1 else 'is'} 0"
-        yield Mistake("weights.row_omitted", text, where, f"read every row of {where.array}"), rows
-    read = ", ".join(
-        f"{'0' if order[m] == count else f'row {order[m]}'} for row {m}" for m in _moved(order)
-    )
-    text = f"rows of {name} are read for others: {read}"
-    yield Mistake("weights.permuted", text, where, f"read row m of {where.array} at m"), rows
+        mistake = Mistake("weights.row_omitted", text, where, f"read every row of {where.array}")
+    else:
+        read = _read_for_others(order, lambda m: "0" if m == count else f"row {m}")
+        text = f"rows of {name} are read for others: {read}"
+        mistake = Mistake("weights.permuted", text, where, f"read row m of {where.array} at m")
+    yield mistake, with_zeros[order]
 
 
 def order_of_rows(order: Sequence[int], key: str, where: Where, name: str) -> Mistake:
@@ -152,9 +140,10 @@ def order_of_rows(order: Sequence[int], key: str, where: Where, name: str) -> Mi
     return Mistake("input.permuted" if key == "Wx" else "weights.permuted", text, where)
 
 
-def _moved(order: Array) -> Array:
-    """Return the first places at which another row is read."""
-    return np.flatnonzero(order != np.arange(len(order)))[:_LISTED]
+def _read_for_others(order: Array, named: Callable[[int], str]) -> str:
+    """Return the first places at which another column or row is read, and which."""
+    places = enumerate(order.tolist())
+    return _listed([f"{named(other)} for {named(at)}" for at, other in places if other != at])
 
 
 def _nearest(found: Array, right: Array) -> Array:
@@ -163,7 +152,7 @@ def _nearest(found: Array, right: Array) -> Array:
     return np.asarray(np.argmin(squares, axis=1))
 
 
-def _listed(numbers: Sequence[int] | Array) -> str:
+def _listed(numbers: Sequence[Any] | Array) -> str:
     """Return the first numbers in one text."""
     return ", ".join(map(str, numbers[:_LISTED])) + (", …" if len(numbers) > _LISTED else "")
 
@@ -206,12 +195,14 @@ def _zeros(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
 
 
 def _pruned_up_to(recovered: RecoveredArray, zero: Array) -> Iterator[float]:
-    """Yield up to which size numbers may be 0, of which there are several."""
-    sizes = np.sort(np.abs(recovered.expected), axis=None)[_LEAST_AT_LIMIT - 1 : -1]
+    """Yield up to which size numbers may be 0: several of them, but not the largest."""
+    sizes = np.sort(np.abs(recovered.expected), axis=None)
     if recovered.is_summed:
-        yield from sizes
-    elif (zero & recovered.differs).sum() >= _LEAST_AT_LIMIT:
-        yield float(np.abs(recovered.expected[zero]).max())
+        yield from sizes[_LEAST_AT_LIMIT - 1 : -1]
+    elif (pruned := zero & recovered.differs).sum() >= _LEAST_AT_LIMIT:
+        limit = float(np.abs(recovered.expected[pruned]).max())
+        if limit < sizes[-1]:
+            yield limit
 
 
 def _limits(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
@@ -226,8 +217,6 @@ def _limits(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
         low, high = (_limit(recovered, smaller & (side * found > 0)) for side in (-1, 1))
         limits += [(-size, size), (-low, high), (-low, np.inf), (-np.inf, high)]
     for low, high in dict.fromkeys(limits):
-        if np.isinf(low) and np.isinf(high):
-            continue
         how = f"±{high:.6g}" if low == -high else f"[{low:.6g}, {high:.6g}]"
         text = f"the numbers of {recovered.name} are clipped to {how}"
         yield Mistake("weights.clipped", text, recovered.where), np.clip(expected, low, high)

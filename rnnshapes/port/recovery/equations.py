@@ -34,22 +34,18 @@ _SUBSETS = (
     *(("Wx", "Wh"), ("Wx", "Wh", "bh")),
 )
 #: So many equations for each number that is fitted, at least, and at most. The more there are, the
-#: fewer are the local minima: of few numbers, so many are affordable.
-_LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 2.0
-_FEW_NUMBERS, _MOST_EQUATIONS_OF_FEW = 64, 4.0
+#: fewer are the local minima.
+_LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 4.0
 #: How many units are fitted at first, and how many products are many, and too many, for them.
-_FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 1e8, 2e9
+_FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 2e8, 4e9
 #: How many steps two arrays have to explain at first.
 _STEPS_OF_PAIRS = 12
-#: Most iterations, and the ratio of new to old error above which a fit has stalled; then the same
-#: for a fit of all weights.
-_PATIENCE, _PATIENCE_FOR_ALL = (40, 0.9), (100, 0.97)
+#: Most iterations, and the ratio of new to old error above which a fit has stalled.
+_ITERATIONS, _STALLED = 60, 0.95
 #: The largest residual of a fit, in units of rounding; more damping than this ends it.
 _LARGEST_RESIDUAL, _MOST_DAMPING = 64.0, 1e5
-#: Standard deviations of the random changes from which fits of some arrays start.
-_STARTS = (0.3, 0.3, 1.0)
-#: Standard deviations of the random weights from which fits of all arrays start.
-_STARTS_OF_ALL = (0.2,) * 60
+#: From how many random weights fits start, and the standard deviation of these.
+_STARTS, _DEVIATION = 60, 0.2
 #: After so many starts that explain no unit, no more are tried.
 _STARTS_IN_VAIN = 12
 #: Random starts are tried only if one iteration takes at most so many products for each unit.
@@ -60,6 +56,8 @@ _PRODUCTS_AT_ONCE = 4e6
 _SMALL = 0.01
 #: A weight is another one if it differs by more than so many standard errors.
 _STANDARD_ERRORS = 12.0
+#: The share of a change's variance that is due to the ridge alone, where nothing decides it.
+_UNDECIDED = 0.01
 _OPS = NumpyOps()
 #: Cells whose units are independent once the products with the weights are given.
 _CELLS = (SimpleRNNCell, LSTMCell, GRUCell)
@@ -76,14 +74,12 @@ class RecoveredWeights:
             the port's states do not decide is the expected one.
         errors: How far each number may be off, in the same shapes; infinite in columns of units
             that were not fitted.
-        units: The units that were fitted.
     """
 
     group: str
     weights: tuple[Weight, ...]
     arrays: Mapping[str, Array]
     errors: Mapping[str, Array]
-    units: Array
 
     @property
     def complete(self) -> bool:
@@ -250,8 +246,7 @@ class UnitEquations:
 
     def _most_rows(self, numbers: int) -> int:
         """Return how many steps are used to fit so many numbers of each unit."""
-        each = _MOST_EQUATIONS_OF_FEW if numbers <= _FEW_NUMBERS else _MOST_EQUATIONS
-        return min(len(self.inputs["bh"]), int(each * numbers) + 1)
+        return min(len(self.inputs["bh"]), int(_MOST_EQUATIONS * numbers) + 1)
 
     @cached_property
     def _worst_units(self) -> Array:
@@ -296,15 +291,13 @@ class UnitEquations:
 
     def _fit(self, keys: Sequence[str], units: Array) -> RecoveredWeights | None:
         """Return the arrays with which some units agree, or ``None`` if there are none."""
-        count = len(self.inputs["bh"])
         numbers = sum(self._width(column, keys) for column in self.columns)
-        most = self._most_rows(numbers)
-        rows: Any = slice(None) if count <= most else np.linspace(0, count - 1, most).astype(int)
+        last = len(self.inputs["bh"]) - 1
+        rows = np.linspace(0, last, self._most_rows(numbers)).astype(int)
         expected = self._arguments(self.weights, rows, units)
+        nothing = np.zeros((len(rows), 0))
         regressors = [
-            np.concatenate([self.inputs[k][rows] for k in column.keys if k in keys], axis=1)
-            if self._width(column, keys)
-            else np.zeros((expected.shape[1], 0))
+            np.hstack([nothing, *(self.inputs[k][rows] for k in column.keys if k in keys)])
             for column in self.columns
         ]
         weights = [
@@ -313,15 +306,8 @@ class UnitEquations:
             for key in column.keys
             if key in keys
         ]
-        fit = _LeastSquaresFit(
-            self,
-            units,
-            rows,
-            expected,
-            regressors,
-            np.concatenate(weights).T,
-            all_weights=set(keys) == {"Wx", "Wh", "bh"},
-        )
+        of_units = np.concatenate(weights).T
+        fit = _LeastSquaresFit(self, units, rows, expected, regressors, of_units)
         changes = fit.solve()
         if changes is None:
             return None
@@ -352,16 +338,14 @@ class UnitEquations:
                 arrays[key][index] += np.where(decided, change, 0.0)
                 tolerances[key][index] = error
                 start = stop
-        return RecoveredWeights(
-            self.direction.name, self.direction.weights, arrays, tolerances, units
-        )
+        return RecoveredWeights(self.direction.name, self.direction.weights, arrays, tolerances)
 
 
 class _LeastSquaresFit:
     """Changes of the weights of some units, fitted to the states of the port.
 
     ``units`` may have one of them several times, for several starts. ``weights`` are the expected
-    ones of each, (units, numbers); ``all_weights`` says that all of them are fitted.
+    ones of each, (units, numbers).
     """
 
     def __init__(
@@ -372,12 +356,9 @@ class _LeastSquaresFit:
         expected: Array,
         regressors: list[Array],
         weights: Array,
-        *,
-        all_weights: bool,
     ) -> None:
         self.system, self.units, self.rows = system, units, rows
         self.expected, self.regressors, self.weights = expected, regressors, weights
-        self.all_weights = all_weights
         #: Factor of each residual, (units, equations).
         self.equation_weights: Array = np.ones(1)
         self.sizes = [part.shape[1] for part in regressors]
@@ -397,7 +378,6 @@ class _LeastSquaresFit:
                 self.expected[..., numbers],
                 self.regressors,
                 self.weights[numbers],
-                all_weights=self.all_weights,
             )
             moved = some.nearest(np.concatenate(starts[:, remaining]), until_explained=True)
             explained = some.explained(some.residual(moved))
@@ -429,12 +409,10 @@ class _LeastSquaresFit:
         if products > _MOST_PRODUCTS_OF_UNIT:
             return
         rng = np.random.default_rng(0)
-        sizes = _STARTS_OF_ALL if self.all_weights else _STARTS
-        center = -self.weights if self.all_weights else 0.0 * self.weights
         at_once = max(1, min(int(_PRODUCTS_AT_ONCE / (units * products)), _STARTS_IN_VAIN))
-        for first in range(0, len(sizes), at_once):
-            some = np.array(sizes[first : first + at_once])[:, None, None]
-            yield center + some * rng.standard_normal((len(some), units, numbers))
+        for first in range(0, _STARTS, at_once):
+            count = min(at_once, _STARTS - first)
+            yield _DEVIATION * rng.standard_normal((count, units, numbers)) - self.weights
 
     def nearest(self, changes: Array, *, until_explained: bool = False) -> Array:
         """Return the changes that are nearest to the port, near a start (units, numbers).
@@ -444,9 +422,8 @@ class _LeastSquaresFit:
         damping = np.full(len(changes), 1e-3)
         residual = self.residual(changes)
         size = np.sum(np.square(residual), axis=1)
-        iterations, stalled_at = _PATIENCE_FOR_ALL if self.all_weights else _PATIENCE
         better = np.ones(len(changes), bool)
-        for _ in range(iterations):
+        for _ in range(_ITERATIONS):
             if better.any():
                 derivative = self.derivative(changes)
                 normal = np.swapaxes(derivative, 1, 2) @ derivative
@@ -458,7 +435,7 @@ class _LeastSquaresFit:
             left = self.residual(moved)
             size_left = np.sum(np.square(left), axis=1)
             better = size_left < size
-            stalled = (size_left > stalled_at * size) & (better | (damping >= _MOST_DAMPING))
+            stalled = (size_left > _STALLED * size) & (better | (damping >= _MOST_DAMPING))
             changes = np.where(better[:, None], moved, changes)
             residual = np.where(better[:, None], left, residual)
             size = np.where(better, size_left, size)
@@ -475,15 +452,19 @@ class _LeastSquaresFit:
         return largest <= _LARGEST_RESIDUAL * self.system.noise
 
     def standard_errors(self, changes: Array, noise: float) -> Array:
-        """Return the standard error of each change, at least that of the port's rounding."""
+        """Return the standard error of each change, at least that of the port's rounding.
+
+        It is huge, but finite, where the states do not decide the change.
+        """
         derivative = self.derivative(changes)
         normal = np.swapaxes(derivative, 1, 2) @ derivative
         diagonal = np.einsum("uii->ui", normal)
-        normal = normal + (1e-14 * diagonal.max() + 1e-30) * np.eye(normal.shape[-1])
-        variance = np.einsum("uii->ui", np.linalg.inv(normal))
+        ridge = 1e-14 * diagonal.max() + 1e-30
+        inverse = np.linalg.inv(normal + ridge * np.eye(normal.shape[-1]))
+        variance = np.maximum(np.einsum("uii->ui", inverse), 0.0)
         residual = np.sqrt(np.mean(np.square(self.residual(changes)), axis=1, keepdims=True))
-        errors: Array = np.sqrt(np.maximum(variance, 0.0)) * np.maximum(residual, noise)
-        return errors
+        errors: Array = np.sqrt(variance) * np.maximum(residual, noise)
+        return np.where(ridge * variance > _UNDECIDED, 1e30, errors)
 
     def arguments(self, changes: Array) -> Array:
         """Return the arguments of the equations with changed weights, (columns, steps, units)."""

@@ -127,13 +127,13 @@ class _HeadEquations:
         changes = np.empty((width, wanted.shape[1]))
         errors = np.empty_like(changes)
         for unit, factors in enumerate(self.certainty.T):
-            inverse = np.linalg.pinv(some * factors[:, None], rcond=1e-12) * factors
-            changes[:, unit] = inverse @ wanted[:, unit]
+            inverse = np.linalg.pinv(some * factors[:, None], rcond=1e-12)
+            changes[:, unit] = inverse @ (factors * wanted[:, unit])
             residual = (some @ changes[:, unit] - wanted[:, unit]) * factors
             if np.max(np.abs(residual)) > _LARGEST_RESIDUAL * self.noise:
                 return None
             size = max(float(np.sqrt(np.mean(np.square(residual)))), self.noise)
-            errors[:, unit] = _STANDARD_ERRORS * size * np.linalg.norm(inverse / factors, axis=1)
+            errors[:, unit] = _STANDARD_ERRORS * size * np.linalg.norm(inverse, axis=1)
         if loses_mean:  # most numbers of a row are the expected ones, if any are
             changes -= np.median(changes, axis=1, keepdims=True)
         found = np.concatenate([expected[key] for key in keys]) + changes
@@ -147,5 +147,4 @@ class _HeadEquations:
             self.layer.weights,
             {key: arrays[key].reshape(shape) for key, shape in shapes.items()},
             {key: tolerances[key].reshape(shape) for key, shape in shapes.items()},
-            np.arange(self.z.shape[1]),
         )

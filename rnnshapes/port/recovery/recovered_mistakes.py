@@ -107,7 +107,7 @@ def _other_features(base: Hypothesis, equations: UnitEquations) -> Explained | N
     orders = [list(order) for order in itertools.permutations(range(len(kernel)))][1:]
     looks = [equations.first_look("Wx", kernel[order]) for order in orders]
     same = [equations.first_look("Wh", equations.weights["Wh"])]
-    for number, _ in equations.explaining_pairs(("Wx", "Wh"), looks, same) if looks else ():
+    for number, _ in equations.explaining_pairs(("Wx", "Wh"), looks, same):
         layer = next(la for la in base.network.layers if group in la.groups)
         where = Where(layer.name, direction_of(layer, group), "kernel")
         order = orders[number]
@@ -283,6 +283,7 @@ def _multiples(
     certainty = np.where(np.isfinite(error), 1.0 / np.maximum(error, 1e-9) ** 2, 0.0)
     products, squares = certainty * right * found, certainty * right * right
     factor = float(products.sum() / max(squares.sum(), 1e-30))
+    factor = factor if abs(factor) >= 1e-4 else 0.0
     id_ = "input.scaled" if key == "Wx" else "weights.scaled"
     text = f"{_name(where)} is multiplied by {factor:.6g}"
     yield Mistake(id_, text, where), expected * factor
@@ -315,19 +316,14 @@ def _grids(
     finest = _FINEST * float(np.median(error[np.isfinite(error)]))
     for grid in itertools.chain(*map(grids, (4, 6, 8, 10, 12, 16))):
         scale = np.abs(values).max() / (2 ** (grid.bits - 1) - 1)
-        how = f", scale {scale:.4g}" if grid == Grid(grid.bits) else ""
-        text = f"{_name(where)} is rounded to {grid.text}{how}"
-        if scale > finest and not grid.power_of_two:  # these follow, with their scale
+        if scale > finest:
+            if grid.power_of_two:
+                scale = 2.0 ** np.ceil(np.log2(scale))
+            plain = grid == Grid(grid.bits, power_of_two=grid.power_of_two)
+            how = f", scale {scale:.4g}" if plain else ""
+            text = f"{_name(where)} is rounded to {grid.text}{how}"
             mistake = Mistake("weights.quantized", text, where)
             yield mistake, grid(values, max(1, len(weight.gates)))
-    for per_column in (False, True):
-        largest = np.abs(values).max(axis=0 if per_column else None, keepdims=True)
-        powers = np.ceil(np.log2(np.maximum(largest, 1e-30) / 127))
-        how = f"2^{powers.item():g}" if powers.size == 1 else "a power of 2 for each column"
-        text = f"{_name(where)} is rounded to int8 (scale {how})"
-        if 2.0 ** powers.min() > finest:
-            mistake = Mistake("weights.quantized", text, where)
-            yield mistake, np.rint(values / 2.0**powers) * 2.0**powers
     for base, powers_of_base in ((2.0, range(1, 16)), (10.0, range(1, 6))):
         for power, (how, whole) in itertools.product(powers_of_base, _WHOLE.items()):
             scale = base**-power

@@ -1,0 +1,318 @@
+"""Known mistakes of ports: which are tried in which network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as la
+
+from rnnshapes.forward.numpy_run import numpy_outputs
+from rnnshapes.port.hypothesis import Hypothesis
+from rnnshapes.port.mistakes.families import FAMILIES, hypotheses
+from tests.helpers.handmade import SIZES
+from tests.helpers.models import randomized, sequential
+from tests.helpers.tried import base_of, tried_from
+
+EVERY = {"return_sequences": True}
+
+
+def padded_x() -> np.ndarray:
+    """Return x whose samples end after 7, 5 and 9 steps; one step between them is masked, too."""
+    x = np.random.default_rng(6).standard_normal((3, 9, 4)).astype("f")
+    x[0, 7:] = x[1, 5:] = x[2, 4] = x[1, 1, 2] = 0
+    return x
+
+
+def padded_words() -> np.ndarray:
+    words = np.random.default_rng(6).integers(1, 7, (3, 9))
+    words[0, 6:] = words[1, 3] = 0
+    return words
+
+
+def stateful(*, both: bool = False) -> Any:
+    layer = la.SimpleRNN(5, name="rnn", stateful=True, **EVERY)
+    layer = la.Bidirectional(layer, name="both") if both else layer
+    return keras.Sequential([keras.Input(batch_shape=(3, 9, 4)), layer])
+
+
+def with_two_inputs() -> Any:
+    inputs = [keras.Input((9, 4), name="a"), keras.Input((9, 4), name="b")]
+    h = la.SimpleRNN(5, name="rnn", **EVERY)(la.Add(name="add")(inputs))
+    return keras.Model(inputs, la.Dense(2, name="dense")(h))
+
+
+def with_first_state() -> Any:
+    x, start = keras.Input((9, 4), name="a"), keras.Input((5,), name="b")
+    h = la.SimpleRNN(5, name="rnn", **EVERY)(x, initial_state=start)
+    return keras.Model([x, start], la.Dense(2, name="dense")(h))
+
+
+def with_head(*layers: Any, last: bool = False) -> Any:
+    rnn = la.SimpleRNN(5, name="rnn", return_sequences=not last)
+    return sequential(rnn, *layers, shape=(9, 4))
+
+
+BOTH = "bidirectional/forward_simple_rnn.h bidirectional/backward_simple_rnn.h"
+#: Networks, and what a port gives of them; ``last``: at the last step alone.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "one": {},
+    "last": {"last": True},
+    "N=1": {"N": 1},
+    "T=1": {"T": 1},
+    "T=2": {"T": 2},
+    "T=3": {"T": 3, "N": 2},
+    "N=T": {"N": 9},
+    "h": {"D": 5, "what": "simple_rnn.h"},
+    "h last": {"what": "simple_rnn.h", "last": True},
+    "back": {"D": 5, "M": [5, 5], "go_backwards": True},
+    "back last": {"go_backwards": True, "last": True},
+    "two": {"M": [5, 3]},
+    "two last": {"M": [5, 3], "last": True},
+    "two same": {"D": 5, "M": [5, 5]},
+    "bi last": {"bidirectional": True, "what": "output"},
+    "bi": {"bidirectional": True, **EVERY},
+    "bi h": {"bidirectional": True, **EVERY, "what": f"{BOTH} y_hat"},
+    "bi h alone": {"bidirectional": True, "what": BOTH},
+    "back every": {"go_backwards": True, **EVERY},
+    "back h": {"go_backwards": True, **EVERY, "what": "simple_rnn.h"},
+    "lstm": {"cell": "lstm", "what": "lstm.h lstm.c y_hat"},
+}
+#: Models that Keras builds; a port gives their output.
+MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "pool": (lambda: with_head(la.GlobalMaxPooling1D(), la.Dense(2)), None),
+    "both pool": (
+        lambda: sequential(
+            *(la.Bidirectional(la.SimpleRNN(5, **EVERY)), la.GlobalMaxPooling1D(), la.Dense(2)),
+            shape=(9, 4),
+        ),
+        None,
+    ),
+    "stateful": (stateful, None),
+    "stateful both": (lambda: stateful(both=True), None),
+    "inputs": (with_two_inputs, None),
+    "start": (with_first_state, None),
+    "mask": (
+        lambda: sequential(
+            *(la.Masking(name="masking"), la.LSTM(5, name="rnn", **EVERY), la.Dense(2)),
+            shape=(9, 4),
+        ),
+        padded_x,
+    ),
+    "masks": (
+        lambda: sequential(
+            *(la.Masking(name="masking"), la.Bidirectional(la.SimpleRNN(5, **EVERY), name="both")),
+            *(la.SimpleRNN(5, name="rnn"), la.Dense(2)),
+            shape=(9, 4),
+        ),
+        padded_x,
+    ),
+    "words": (
+        lambda: sequential(
+            *(la.Embedding(7, 4, mask_zero=True), la.SimpleRNN(5, **EVERY), la.Dense(2)),
+            shape=(9,),
+        ),
+        padded_words,
+    ),
+    "between": (
+        lambda: sequential(
+            la.LSTM(5, name="first", **EVERY),
+            *(la.LayerNormalization(), la.LSTM(5, name="second", go_backwards=True, **EVERY)),
+            shape=(9, 5),
+        ),
+        None,
+    ),
+    "two masks": (
+        lambda: sequential(
+            *(la.Masking(name="masking"), la.GRU(5, zero_output_for_mask=True, **EVERY)),
+            *(la.LSTM(5, return_sequences=True), la.Dense(1)),
+            shape=(9, 4),
+        ),
+        padded_x,
+    ),
+    "softmax": (lambda: with_head(la.BatchNormalization(), la.Dense(3, "softmax")), None),
+    "soft last": (
+        lambda: with_head(la.LayerNormalization(), la.Dense(3, "softmax"), last=True),
+        None,
+    ),
+    "pair": (lambda: with_head(la.Dense(2, "softmax"), last=True), None),
+    "conv": (
+        lambda: sequential(
+            *(la.Conv1D(4, 3, padding="same", activation="relu"), la.SimpleRNN(5, **EVERY)),
+            *(la.Dropout(0.5), la.Dense(1, "sigmoid", use_bias=False)),
+            shape=(9, 4),
+        ),
+        None,
+    ),
+}
+#: Which mistakes each network can have, in this order.
+TABLE = """
+axes.features_swapped       x x x . x x x x x x x x x x x x x x x x x x x x x . . x x . x x x x x x
+axes.input_swapped          x x . . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+axes.loop_over_samples      x x . x x x x x x . . x x x . . . . . . x . . . . . . x . x . x x x x .
+axes.output_reshaped        x . . . x x x x . x . x . x . x x x x x x . . x x . . x . x x x x . . x
+axes.output_swapped         . . . . . . x . . . . . . . . . . . . . . . . . . . . . . . . . . . . .
+axes.sample_repeated        x x . x x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+axes.samples_shifted        x x . x x . x x x x x x x x x x x x x x x x x . . . . x x x x x x x x x
+direction.features_reversed . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+direction.halves_swapped    . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+direction.last_step         . . . . . . . . . . . . . . x . . . . . . . . . . . . . . . . . . . . .
+direction.missing           . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+direction.not_reversed_back . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+direction.reversed          . . . . . . . . . x x x x x x x x x x x . . x . x . . . x . x x . . . .
+direction.reversed_back     . . . . . . . . . x . . . . . . . . x x . . . . . . . . . . x . . . . .
+direction.shared_weights    . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+direction.shifted           . . . . . . . . . . . . . . . x x . . . . . x . x . . . x . . . . . . .
+direction.states_carried    . . . . . . . . . . . . . . x x x x . . . . x . . . . . x . . . . . . .
+direction.states_exchanged  . . . . . . . . . . . . . . . . x x . . . . . . . . . . . . . . . . . .
+direction.weights_exchanged . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+head.activation             x x x x x x x x x x x x x x x x x x x x x x x . . x x x x x . x x x x x
+head.bias                   x x x x x x x x x x x x x x x x x x x x x x x . . x x x x x . x x x x .
+head.clipped                x x x x x x x x x x x x x x x x x x x x x x x . . x x x x x . x x x x x
+head.pooling                . . . . . . . . . . . . . . . . . . . . . x x . . . . . . . . . . . . .
+input.first_repeated        x x x x x x x x x x x x x x x x x x x x x x x x x . . x x . x x x x x x
+input.overrun               x x x x x x x . x . x x x . x x x x x x x x x x x . . . . . . . x x x .
+layer.dropout_active        . . . . . . . . . . . . . . . . . . . . . . . . . . . . . . . . . . . x
+layer.omitted               . . . . . . . . . x . . . x . . . . . . . . . . . . . x x . x x . x . x
+layout.concatenation        x x x x x x x . x . x x x . x x x x x x x x x x x x x x x x . x x x x x
+layout.kernels_exchanged    . . . . . . . x . x . . . x . . . . . . . . . . . . . . . . x x . . . .
+mask.any_feature            . . . . . . . . . . . . . . . . . . . . . . . . . . . x x . . x . . . .
+mask.ignored                . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+mask.inverted               . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+mask.length                 . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+mask.padding_first          . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+mask.shifted                . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+mask.state_updated          . . . . . . . . . . . . . . . . . . . . . . . . . . . x . . . . . . . .
+mask.zeroed_output          . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+mask.zeroed_state           . . . . . . . . . . . . . . . . . . . . . . . . . . . x x x . x . . . .
+merge.mode                  . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+stack.activated             x x x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x x x
+stack.last_repeated         . . . . . . . . . x . x x x . . . . . . . . . . . . . . . . x x . . . .
+stack.layer_skipped         . . . . . . . . . x . . . x . . . . . . . . . . . . . . . . . . . . . .
+stack.layers_swapped        . . . . . . . . . x . . . x . . . . . . . . . . . . . . . . x . . . . .
+stack.previous_step         . . . . . . . . . x . x x x . . . . . . . . . . . . . . . . x x . . . .
+stack.shared_states         . . . . . . . . . . . . . x . . . . . . . . . . . . . . . . . . . . . .
+stack.shared_weights        . . . . . . . . . x . . . x . . . . . . . . . . . . . . . . x . . . . .
+state.c_passed_on           . . . . . . . . . . . . . . . . . . . . x . . . . . . x . . x x . . . .
+state.carried               x x x x x x x x x x x x x x x x x x x x x x x . . . . x x x x x x x x x
+state.h_c_swapped           . . . . . . . . . . . . . . . . . . . . x . . . . . . . . . . . . . . .
+state.passed_up             . . . . . . . . . x . . . x . . . . . . . . . . . . . . . . x . . . . .
+state.shared_by_samples     x x . x x x x x x . . x x x . . . . . . x . . . . . . x . x . x x x x .
+state.zeroed_each_step      x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x
+state.zeroed_in_blocks      . . . . . . . . . x x . . . x x x x x x . x x . . . . . x . x . . . . .
+sum.not_reset               x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x
+time.end_repeated           . x . . . . . . x . x . x . x . . . . . . . . . . . . . x . . . . x x .
+time.every_repeated         x x x . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+time.first_omitted          x x x . . x x . x x x x x x x x . . x . . x x . . . . x x x x x x x x x
+time.first_only             . x . . . . . . x . . . x . . . . . . . . . . . . . . . . . . . . x x .
+time.first_repeated         x x x . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+time.last_omitted           x x x . . x x . x x x x x x x x . . x . . x x . . . . x x x x x x x x x
+time.last_repeated          x . x . x x x x . . . x . x . . . . . . x . . x . . . x . x . x x . . .
+time.output_reversed        x . x . x x x x . . . x . x . . . . . . x . . x . . . x . x . x x . . .
+time.permuted               x x x . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+time.pooled                 . x . . . . . x x . x . x . x . . x . . . . . . . . . . . . . . . x x .
+time.reversed               x x x . x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x
+time.reversed_and_back      x . x . x x x x . x . x . x . x x x x x x . . x x x x x . x x x x . . x
+time.rotated                x x x . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+time.shifted                x x x . x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x
+time.step_omitted           x x x . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+time.strided                x x x . x x x x x x x x x x x x x x x x x x x x x . . x x x x x x x x x
+"""
+#: Mistakes that are tried only where a port gives certain numbers.
+OF_WRONG_NUMBERS = (
+    *("axes.end_unwritten", "axes.samples_permuted", "axes.units_permuted", "head.decided"),
+    *("quantity.other", "state.two_before"),
+)
+ROWS = [line.split() for line in TABLE.split("\n") if line]
+
+
+@pytest.mark.parametrize(("number", "name"), list(enumerate([*NETWORKS, *MODELS])))
+def test_each_network_has_its_mistakes(number: int, name: str) -> None:
+    """Each has a text of its own. Those of other ids depend on sizes or weights alone."""
+    if name in NETWORKS:
+        base = base_of(**{**SIZES, "cell": "simple", **NETWORKS[name]})
+    else:
+        make, x = MODELS[name]
+        options = {"x": x()} if x else {"N": 3}
+        base = base_of(model=randomized(make(), seed=3), what="output", **options)
+    mistakes = [one.mistakes[0] for one in tried_from(base)]
+    expected = {id_ for id_, *networks in ROWS if networks[number] != "."}
+    ids = {*(id_ for id_, *_ in ROWS), *OF_WRONG_NUMBERS}
+    assert {mistake.id for mistake in mistakes} & ids == expected
+    texts = [mistake.text for mistake in mistakes]
+    assert len(set(texts)) == len(texts)
+
+
+Key = tuple[str, str]
+
+
+def keys_of(tried: Iterable[Hypothesis]) -> list[Key]:
+    """Return the family and the text of the last mistake of each."""
+    return [(one.families[-1], one.mistakes[-1].text) for one in tried]
+
+
+@cache
+def of_two_layers() -> Hypothesis:
+    return base_of(**{**SIZES, "N": 2, "T": 3, "M": [5, 3]}, cell="simple")
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_mistakes_are_divided_by_family(rare: bool) -> None:
+    """Into those of the head and others, and into those after a family and the rest."""
+    base = of_two_layers()
+    every = keys_of(hypotheses(base, rare=rare))
+    parts = [keys_of(hypotheses(base, rare=rare, in_head=in_head)) for in_head in (True, False)]
+    assert sorted(parts[0] + parts[1]) == sorted(every)
+    assert parts[0]
+    for name in ("gates", "states", "head", "quantized"):
+        later = {one for one in every if FAMILIES.index(one[0]) > FAMILIES.index(name)}
+        assert {*keys_of(hypotheses(base, rare=rare, after=name))} == later
+
+
+def test_mistakes_of_the_head_leave_all_states_as_they_are() -> None:
+    base = of_two_layers()
+    right = numpy_outputs(base.network, base.weights, base.xs).states
+    for rare in (False, True):
+        for one in hypotheses(base, rare=rare, in_head=True):
+            states = numpy_outputs(one.network, one.weights, one.xs).states
+            for name, of_name in right.items():
+                np.testing.assert_array_equal(states[name]["h"], of_name["h"])
+
+
+def test_mistakes_of_one_layer_are_rare() -> None:
+    base = of_two_layers()
+    common, rare = (list(hypotheses(base, rare=rare)) for rare in (False, True))
+    alone = [one for one in rare if one.mistakes[0].text.endswith(" alone")]
+    assert {one.mistakes[0].where.layer for one in alone} == {"simple_rnn", "simple_rnn_1"}
+    assert not any(one.mistakes[0].text.endswith(" alone") for one in common)
+    of_both = {key for key in keys_of(common) if "bias of the recurrent" in key[1]}
+    assert len(of_both) == 2
+    for family, text in of_both:
+        names = [f"{text}, in {name} alone" for name in ("simple_rnn", "simple_rnn_1")]
+        assert {key for key in keys_of(rare) if key[0] == family and key[1] in names} == {
+            (family, name) for name in names
+        }
+
+
+def test_no_family_has_two_mistakes_unless_beside_another() -> None:
+    """Then in other cells alone, unless neither undoes the other."""
+    base = of_two_layers()
+    first = {one.families[0]: one for one in tried_from(base) if one.touched == {"simple_rnn"}}
+    for name, repeatable in (("bias", False), ("states", True)):
+        one = first[name]
+        again = [h for h in tried_from(one) if h.families[-1] == name]
+        assert again == []
+        beside = [h for rare in (False, True) for h in hypotheses(one, rare=rare, beside="all")]
+        again = [h for h in beside if h.families[-1] == name]
+        assert again != []
+        assert (any(h.touched >= {"simple_rnn"} for h in again)) == repeatable
+        assert all(h.mistakes[0].text != h.mistakes[1].text for h in beside)
+        cells = [h for rare in (False, True) for h in hypotheses(one, rare=rare, beside="cells")]
+        assert {*keys_of(cells)} < {*keys_of(beside)}
+        assert {"head", "time", "quantized"}.isdisjoint(h.families[-1] for h in cells)
+        many = {"weights.buffer_short"} & {h.mistakes[1].id for h in (*beside, *cells)}
+        assert many == set()
