@@ -187,6 +187,17 @@ def test_layer_is_chosen_by_its_shown_name(tmp_path: Path) -> None:
         assert layer.states["h"].shape[-1] == (4 if name.endswith(":2") else 5)
 
 
+@pytest.mark.parametrize(("features", "names"), [(3, ("D", "D")), (7, ("D1", "D2"))])
+def test_modules_of_one_input_size_share_its_name(
+    features: int, names: tuple[str, str], tmp_path: Path
+) -> None:
+    first = state_dict("lstm", 3, 5, layers=2, prefix="a.")
+    second = state_dict("gru", features, 4, layers=2, prefix="b.")
+    path = written(tmp_path / "m.safetensors", foreign.safetensors({**first, **second}))
+    layers = {layer.name: layer for layer in rnnshapes.inspect(path).layers}
+    assert tuple(layers[f"{name}.l0"].weights[0].dims[1] for name in "ab") == names
+
+
 def test_transposed_view_is_read_by_its_strides(tmp_path: Path) -> None:
     """A tensor that was saved as a view is not contiguous."""
     arrays = state_dict("simple", 3, 4)

@@ -1118,6 +1118,13 @@ def test_each_operation_has_the_bound_of_its_rule(name: str) -> None:
     np.testing.assert_allclose(result.error, error, rtol=1e-9)
 
 
+def test_attention_weights_of_16_bits_are_float32() -> None:
+    """They are rounded again to the dtype of what they multiply."""
+    wide = OPS.widen(in_dtype(A, HALF))
+    assert (wide.precision, OPS.widen(A).precision) == (FLOAT32, A.precision)
+    assert OPS.narrow(wide, in_dtype(B, HALF)).precision == HALF
+
+
 def test_negative_sum_is_a_term_of_its_own() -> None:
     total = A + B
     carried = float(total.error) + 0.5

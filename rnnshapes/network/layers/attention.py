@@ -215,8 +215,8 @@ class MultiHeadAttention(Attending):
     use_bias: bool
     dropout: float
     given_output: bool
-    use_gate: bool = False
-    takes_mask: bool = False
+    use_gate: bool
+    takes_mask: bool
 
     keras_classes = ("MultiHeadAttention",)
     call_inputs = ("query", "value", "key")
