@@ -85,7 +85,7 @@ def numbers(x: Array) -> Iterator[Row]:
         yield "input.step_zero", where, zeroed
     for unit in (1, 0.1, 0.01, 1e-3, 1e-4, *(0.5**bits for bits in range(1, 17))):
         yield "input.rounded", where, np.round(x / unit) * unit
-        yield "input.rounded", where, np.fix(x / unit) * unit
+        yield "input.rounded", where, np.trunc(x / unit) * unit
     yield "input.rounded", where, x.astype("f2")
     yield "input.rounded", where, bits_of_bfloat16(x)
     for axes in (None, (0, 1)):
@@ -587,7 +587,7 @@ def roundings_of(weights: Weights) -> Iterator[Row]:
             if group == "gru"
         }
         yield "weights.quantized", {}, every_number({**weights, **of_gates})
-    yield from in_scopes(weights, "weights.quantized", np.fix)
+    yield from in_scopes(weights, "weights.quantized", np.trunc)
     for limit in (0.01, 0.02, 0.05, 0.1):
         change = partial(pruned, limit=limit)
         yield from in_scopes(weights, "weights.pruned", change, (True, False))

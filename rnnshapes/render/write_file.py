@@ -91,7 +91,9 @@ def check_writable(path: Path | None, source: Path | None = None) -> None:
 
 
 def _check_writable(path: Path, source: Path | None) -> None:
-    resolved = path.resolve()  # finds a loop of links
+    resolved = path.resolve()  # up to Python 3.12, a loop of links raises RuntimeError
+    if resolved.is_symlink():
+        raise InputError(f"{path}: cannot be written: its links lead in a loop")
     folder = resolved.parent if path.is_symlink() else path.parent
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
