@@ -112,7 +112,7 @@ def test_text_table_keeps_numbers_as_written(tmp_path: Path) -> None:
             array_files.read_text_table(text_file(tmp_path, text), sparse)
 
 
-def test_cells_and_numbers_of_a_line() -> None:
+def test_cells_are_split_at_commas() -> None:
     assert split_cells(' 1, "a, b" ,\n') == ["1", "a, b", ""]
     assert split_cells("") == []
     numbers = {"1": True, "-2.5e-3": True, "nan": True, "": False, "1_0": False, "1,5": False}
@@ -136,7 +136,9 @@ def test_cells_and_numbers_of_a_line() -> None:
         ("1;2", 2, True, True),
     ],
 )
-def test_mistake_of_a_line(line: str, width: int | None, gaps: bool, wrong: bool) -> None:
+def test_lines_of_wrong_width_are_refused(
+    line: str, width: int | None, gaps: bool, wrong: bool
+) -> None:
     assert bool(line_mistake(line, width, gaps=gaps)) is wrong
 
 
@@ -231,7 +233,7 @@ def test_broken_numpy_file_is_refused(name: str, tmp_path: Path) -> None:
         array_files.read_file(packed, {".npz": read})
 
 
-def test_bytes_behind_an_array_are_ignored_in_a_file_alone(tmp_path: Path) -> None:
+def test_only_npy_files_may_have_trailing_bytes(tmp_path: Path) -> None:
     path = written(tmp_path / "a.npy", GOOD + b"more")
     np.testing.assert_array_equal(array_files.read_npy(path), ARRAYS[0])
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:

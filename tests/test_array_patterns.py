@@ -82,7 +82,7 @@ def test_other_rows_are_permuted_or_omitted(key: str) -> None:
     assert looks(key, moved) == [("weights.permuted", place(key))]
 
 
-def test_rows_of_units_that_are_not_known_are_ignored() -> None:
+def test_rows_of_unknown_units_are_ignored() -> None:
     error = np.where(np.arange(8) % 4 >= 2, np.inf, 1e-6)
     found = np.where(np.isinf(error), 9.0, RECURRENT[[1, 0, 3, 2]])
     assert looks("Wh", found, error=error)[-1] == ("weights.permuted", place("Wh"))
@@ -184,7 +184,7 @@ def test_limits_have_as_few_digits_as_errors_allow() -> None:
     assert sum(np.array_equal(a, right) for a in clipped) == 1
 
 
-def test_one_number_at_a_limit_of_one_digit_is_clipped() -> None:
+def test_one_clipped_number_needs_a_round_limit() -> None:
     right = np.array([[0.31, 0.85, -0.2], [0.12, -0.45, 0.64]])
     for limit, ids in ((0.7, {"weights.clipped"}), (0.72, set())):
         found = looks("Wx", np.minimum(right, limit), gates=(), expected=right)

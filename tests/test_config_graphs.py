@@ -36,7 +36,7 @@ PARAMETERS = ("sequences", "initial_state", "mask", "training")
 
 
 def tensors_in(value: Any) -> Any:
-    """Yield the negative numbers in a value."""
+    """Yield the tensors in an argument; negative numbers stand for them here."""
     if isinstance(value, list | tuple):
         for part in value:
             yield from tensors_in(part)
@@ -312,7 +312,7 @@ def test_call_of_keras_2_is_read(found: Config, expected: Config) -> None:
     assert found == expected
 
 
-def test_calls_are_a_list() -> None:
+def test_inbound_nodes_must_be_a_list() -> None:
     assert inbound_nodes({"class_name": "Dense"}) == []
     with pytest.raises(InputError, match="'d'"):
         inbound_nodes({"class_name": "Dense", "name": "d", "inbound_nodes": {"a": 1}})
@@ -400,7 +400,7 @@ def layer(kind: str, name: str, **config: Any) -> Config:
         ),
     ],
 )
-def test_input_of_a_sequential_model(model: Config, name: str, shape: Any) -> None:
+def test_sequential_input_shape_comes_from_config(model: Config, name: str, shape: Any) -> None:
     found = sequential_input(read_model_config(model, None, legacy=False))
     assert (found.class_name, found.name, found.top_layer) == ("InputLayer", name, name)
     assert list(found.config["batch_shape"]) == shape
@@ -554,7 +554,7 @@ def test_states_and_further_outputs_are_taps() -> None:
     ("kind", "first", "shift"),
     [("Functional", 0, 1), ("Functional", 1, 0), ("Sequential", 0, 0), ("Sequential", 1, -1)],
 )
-def test_model_inside_a_model_is_followed_at_each_call(kind: str, first: int, shift: int) -> None:
+def test_nested_model_is_followed_at_each_call(kind: str, first: int, shift: int) -> None:
     """Keras 3 counts the call in which it was built for outputs, and may for other layers."""
     part = graph([X, call("Dense", "d", node("x"), units=4)], "d")
     part = part if kind == "Functional" else sequential(layer("Dense", "d", units=4))
@@ -632,7 +632,7 @@ def test_model_with_more_than_tensors_stays_one_layer() -> None:
     assert [one[0] for one in calls] == ["x", "m"]
 
 
-def test_model_that_stays_one_layer_does_so_at_each_call() -> None:
+def test_unfollowed_model_is_one_layer_per_call() -> None:
     inner = {**sequential(layer("Dense", "d", units=4)), "name": "m"}
     inner["inbound_nodes"] = [{"args": [ref("x")], "kwargs": {"training": True}}, node("m")]
     found, outputs = flatten(graph([X, inner], "m", output_layers=["m", 1, 0]), legacy=False)
@@ -644,7 +644,7 @@ def test_model_that_stays_one_layer_does_so_at_each_call() -> None:
     assert (outputs, list(found.layers)) == ((Tap(2),), ["x", "m"])
 
 
-def test_model_at_each_step_without_layers_stays_one_layer() -> None:
+def test_empty_model_at_each_step_stays_one_layer() -> None:
     empty = sequential(layer("InputLayer", "i", batch_shape=[None, 3]))
     timed = layer("TimeDistributed", "t", layer=empty)
     made = sequential(layer("InputLayer", "x", batch_shape=[None, 6, 3]), timed, layer("GRU", "g"))
@@ -710,7 +710,7 @@ def test_two_layers_of_one_name_are_refused() -> None:
         flatten(graph([X, inner, other], "a/d"), legacy=False)
 
 
-def test_calls_are_put_in_the_order_of_a_live_model() -> None:
+def test_calls_have_the_order_of_live_models() -> None:
     """Inputs first, then depth first from the outputs."""
     calls = [
         LayerCall("a", "InputLayer", {}),
@@ -799,7 +799,7 @@ MASKS: dict[str, tuple[list[Config], bool]] = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_mask_in_a_config_is_that_of_the_input(name: str) -> None:
+def test_only_the_inputs_own_mask_is_supported(name: str) -> None:
     operations, is_own = MASKS[name]
     taken = {"args": [ref("m")], "kwargs": {"mask": ref("a")}}
     layers = [X, MASKING, *operations, call("GRU", "g", taken, units=4)]
@@ -811,7 +811,7 @@ def test_mask_in_a_config_is_that_of_the_input(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["that of Masking", "another value"])
-def test_model_with_a_mask_of_its_own_stays_one_layer(name: str) -> None:
+def test_model_with_another_mask_stays_one_layer(name: str) -> None:
     operations, is_own = MASKS[name]
     inner = {**sequential(layer("GRU", "g", units=4)), "name": "s"}
     inner["inbound_nodes"] = [{"args": [ref("m")], "kwargs": {"mask": ref("a")}}]

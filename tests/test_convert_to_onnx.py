@@ -20,7 +20,7 @@ from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxValue
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.port.weight_files import onnx as onnx_weights
-from tests.helpers.layer_operations import OPERATIONS, SIZES, D, K, N, T, arrays_of
+from tests.helpers.layer_operations import OPERATIONS, SIZES, D, K, N, T, arrays_of, many
 from tests.helpers.models import functional, randomized, sequential
 
 
@@ -237,11 +237,6 @@ def test_wrong_dtypes_are_refused(op_type: str) -> None:
         wrong = "int64" if dtype == "float32" else "float32"
         with pytest.raises(UnsupportedError, match=op_type):
             graph.require_dtypes(right | {name: wrong})
-
-
-def many(result: Any) -> tuple[Any, ...]:
-    """One result, or several ones."""
-    return result if isinstance(result, tuple) else (result,)
 
 
 @pytest.mark.parametrize("name", [name for name, each in OPERATIONS.items() if each.in_onnx])

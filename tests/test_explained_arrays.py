@@ -214,7 +214,7 @@ def test_weights_in_place_of_zeros_may_be_large() -> None:
         assert (explained_arrays(zero, wrong) is not None) == plausible
 
 
-def test_a_grid_finer_than_the_errors_is_not_named() -> None:
+def test_grid_finer_than_errors_is_not_named() -> None:
     """Numbers on it cannot be told from others."""
     for error, ids in ((1e-6, ["weights.quantized"]), (1e-4, ["weights.other"])):
         found, _ = changed("simple", error, Wx=to_multiples(2.0**-11, np.floor))
@@ -265,7 +265,7 @@ def test_other_numbers_of_some_units_are_not_explained() -> None:
     assert np.allclose(found.arrays["Wx"], 2.5 * expected("simple", "Wx"))
 
 
-def test_only_the_sum_of_rows_counts_but_for_the_last_gate() -> None:
+def test_bias_rows_count_separately_in_last_gate_only() -> None:
     """The states of a GRU tell the sum of both rows of its bias for z and r, and both of h."""
     for factor, at, id_ in (
         *((1.5, 2, "weights.scaled"), (1.5, 5, "weights.scaled")),

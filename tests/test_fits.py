@@ -220,7 +220,7 @@ def test_each_number_is_tried(
     assert fitted(base, extent, 0, 0)[1]
 
 
-def test_numbers_of_the_head_alone_are_tried_in_the_head() -> None:
+def test_head_fit_tries_only_numbers_of_the_head() -> None:
     """Not every weight is among them."""
     extent = WHOLE._replace(in_head=True)
     base = port_of("simple", {"b": lambda a: a + 0.5})
@@ -252,7 +252,7 @@ def test_outputs_that_ignore_x_tell_none() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 4])
-def test_a_wrong_number_is_fitted_to_the_last_step(steps: int) -> None:
+def test_wrong_number_is_fitted_to_last_step(steps: int) -> None:
     """First from the last few steps of a long x, and then from all."""
     sizes = {**SIZES, "T": 40, "cell": "simple"}
     arrays = rnnshapes.golden(**sizes, keras=False).arrays
@@ -278,7 +278,7 @@ def test_each_start_of_two_recurrences_is_tried() -> None:
     assert more == {1: one, 2: 2, 3: 1, 4: 1, 5: 1, 8: 1}
 
 
-def test_a_wrong_number_of_both_directions_is_fitted_to_all_steps() -> None:
+def test_wrong_backward_weight_is_fitted_to_all_steps() -> None:
     """First to a few, with some more after them, which leave an error."""
     sizes = {**SIZES, "T": 40, "cell": "simple", "bidirectional": True, "return_sequences": True}
     arrays = rnnshapes.golden(**sizes, keras=False).arrays

@@ -31,7 +31,7 @@ Maker = Callable[[h5py.File], object]
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[int, int]]]:
-    """The limits that the process would have."""
+    """Record the limits that the process sets."""
     found: dict[int, list[tuple[int, int]]] = {}
     monkeypatch.setattr(
         resource, "setrlimit", lambda which, pair: found.setdefault(which, []).append(pair)
@@ -41,7 +41,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[tuple[int, int]]]:
 
 @pytest.fixture
 def served(limits: object, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bytes]]:
-    """What serves a file to these requests, without a process, and returns the frames."""
+    """Return a function that serves a file in this process, and returns its frames."""
     opened, fdopen = [], os.fdopen  # the process ends without closing them
 
     def keep(*arguments: Any) -> Any:
@@ -446,7 +446,7 @@ NUMBERS = np.array([1, -2], "<f4").tobytes()
 
 @pytest.fixture
 def client_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
-    """What opens a client of a process that has written these frames."""
+    """Return a function that opens a client of a process with these frames."""
 
     def open_one(*frames: bytes) -> tuple[Hdf5Client, FakeProcess]:
         process = FakeProcess(b"".join(frames))

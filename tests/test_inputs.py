@@ -298,7 +298,7 @@ def test_random_words_are_those_of_a_table() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 8])
-def test_masked_steps_are_at_the_end_of_each_sample(steps: int) -> None:
+def test_padding_is_at_the_end_of_samples(steps: int) -> None:
     source = inputs.RandomInput((40, steps, 2), 3, padding=-1.0)
     is_padded = (inputs.full_array(source) == -1).all(axis=-1)
     lengths = steps - is_padded.sum(axis=1)
@@ -354,7 +354,7 @@ def test_single_sample_gets_its_axis(shape: Any, rank: int | None, expected: Any
         assert (found.array.shape, found.description) == (expected, "name")
 
 
-def test_array_of_an_archive_has_the_name_of_the_input(tmp_path: Path) -> None:
+def test_archive_array_is_chosen_by_input_name(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     for names, wanted, expected in [
         ({"q": 1}, "x", 1),

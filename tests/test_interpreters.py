@@ -523,11 +523,6 @@ def test_attention_weights_of_an_uncertain_mask_are_unknown() -> None:
 # --- All operations -----------------------------------------------------------------------------
 
 
-def many(result: Any) -> tuple[Any, ...]:
-    """One result, or several ones."""
-    return result if isinstance(result, tuple) else (result,)
-
-
 @pytest.mark.parametrize("name", layer_operations.OPERATIONS)
 def test_interpreters_agree_on_each_operation(name: str) -> None:
     """The dimensions are those of the array, and the bound is that of float32."""
@@ -549,8 +544,11 @@ def test_interpreters_agree_on_each_operation(name: str) -> None:
             [FixedPoint.exact(x, stored) for x in doubles],
         ),
     }
-    results = {key: many(operation.compute(ops, *xs)) for key, (ops, xs) in interpreters.items()}
-    expected = many(operation.compute(NumpyOps(), *doubles))
+    results = {
+        key: layer_operations.many(operation.compute(ops, *xs))
+        for key, (ops, xs) in interpreters.items()
+    }
+    expected = layer_operations.many(operation.compute(NumpyOps(), *doubles))
     for number, array in enumerate(expected):
         found = {key: each[number] for key, each in results.items()}
         dims = [dim.value(layer_operations.SIZES) for dim in found["symbolic"].shape]
@@ -898,7 +896,7 @@ U, TINY, gamma = COARSE.unit_roundoff, COARSE.tiny, COARSE.gamma
 
 
 def near(value: Any, error: Any = 0.0, precision: Precision = COARSE) -> Bounded:
-    """Numbers with their errors."""
+    """Return numbers with their errors."""
     value = np.asarray(value, "float64")
     return Bounded(value, np.broadcast_to(np.float64(error), value.shape), precision)
 
@@ -911,7 +909,7 @@ PAIR = "ab,bc->ac"
 
 
 def in_dtype(x: Bounded, precision: Precision) -> Bounded:
-    """The same numbers and errors in another dtype."""
+    """Return the same numbers and errors in another dtype."""
     return replace(x, precision=precision)
 
 

@@ -73,7 +73,7 @@ def inner_model() -> keras.Model:
 
 
 @pytest.mark.parametrize("by_name", [False, True])
-def test_model_in_a_model_is_followed_at_each_call(by_name: bool) -> None:
+def test_nested_model_is_followed_at_each_call(by_name: bool) -> None:
     m, a, b = inner_model(), x_of("a", 4), x_of("b", 4)
     if by_name:
         m = keras.Model({"p": m.inputs[0], "q": m.inputs[1]}, m.outputs[0], name="m")
@@ -89,7 +89,7 @@ def test_model_in_a_model_is_followed_at_each_call(by_name: bool) -> None:
     assert set(layers_by_name(model)) == {"a", "b", "m", "m/p", "m/q", "m/minus"}
 
 
-def test_model_at_each_step_is_followed_unless_it_rounds() -> None:
+def test_model_at_each_step_is_followed_without_rounding() -> None:
     def of(dtype: str, inner: str) -> Any:
         model = keras.Sequential(
             [

@@ -341,7 +341,7 @@ def test_sizes_are_set_once() -> None:
     assert [layer.name for layer in NETWORKS["called again"].layers] == ["l1", "d"]
 
 
-def test_dtype_of_a_layer_is_its_own_or_that_of_all() -> None:
+def test_layer_dtype_is_overridden_by_network_dtype() -> None:
     net = network(rnn(), (*DENSE, {"computes_in": "float16"}))
     first, second = net.layers
     assert net.precisions == ("float32", "float16")
@@ -545,7 +545,7 @@ def test_bias_axis_is_that_of_keras(x: Any, other: Any, expected: Any) -> None:
             own.require_plain_add(own.shapes[0], shape)
 
 
-def test_new_length_has_a_name_where_it_is_time() -> None:
+def test_changed_time_axis_has_a_new_name() -> None:
     own = config((6, 8, "S", 4))
     assert str(own.new_length(1, lambda n: n - 1)) == "T'"
     assert str(own.new_length(2, lambda n: n - 1)) == "7"
@@ -1176,7 +1176,7 @@ def test_layers_are_shown_with_equations(case: tuple[str, dict[str, Any], int, s
     assert layer.output_shape[0] == 7
 
 
-def test_recurrence_at_each_step_is_shown_as_a_whole() -> None:
+def test_recurrence_in_time_distributed_is_shown_whole() -> None:
     images: Part = ("Reshape", {"target_shape": [3, 2, 3]})
     lstm = {"class_name": "LSTM", "config": {"name": "i", "units": 5}}
     gru = {"class_name": "GRU", "config": {"name": "i", "units": 5, "return_sequences": True}}

@@ -40,7 +40,7 @@ Arrays = dict[str, np.ndarray]
 
 @pytest.fixture
 def source_of(tmp_path: Path) -> Iterator[Callable[[bytes], ByteSource]]:
-    """What opens a file with this content."""
+    """Return a function that opens a file with this content."""
     opened: list[ByteSource] = []
 
     def open_one(data: bytes) -> ByteSource:

@@ -20,6 +20,7 @@ from rnnshapes.load.foreign.tensors import Tensor
 from rnnshapes.ops.onnx_ops import OnnxNode
 from tests.helpers.exported_graphs import (
     exported_graph,
+    is_whole,
     of_autoencoder,
     of_flat_dense,
     of_lstm,
@@ -72,12 +73,6 @@ def test_converted_model_is_traced_as_a_whole(name: str, tmp_path: Path) -> None
 def graph(nodes: list[list[Any]], tmp_path: Path, *options: Any, **more: Any) -> Path:
     """Write a file with these nodes, and return its path."""
     return written(tmp_path / "m.onnx", exported_graph(nodes, *options, **more))
-
-
-def is_whole(path: Path) -> bool:
-    with open_foreign_file(path) as file:
-        assert file is not None
-        return file.file_network.is_whole
 
 
 @pytest.mark.parametrize("both", [False, True])

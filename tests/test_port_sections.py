@@ -244,7 +244,7 @@ def test_exchanged_axes_begin_the_search(looked_at: Any) -> None:
     assert mistake.id.startswith("axes")
 
 
-def test_a_wrong_line_is_the_place_of_its_layer(looked_at: Any) -> None:
+def test_wrong_gate_is_the_location_of_its_layer(looked_at: Any) -> None:
     """Other layers are located by their states."""
     spec, port = golden_port("lstm.h lstm.c lstm_1.h lstm_1.c lstm.gate_f", "lstm", M=[4, 5])
     for name in ("lstm.h", "lstm.gate_f", "lstm_1.h"):

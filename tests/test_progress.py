@@ -70,7 +70,7 @@ def test_progress_counts_keras_too(spec: dict[str, Any], steps: int) -> None:
     check(both, (GOLDEN[1] + 1) * steps, 2 * batches + 3)
 
 
-def test_scales_of_integers_take_a_pass_of_their_own() -> None:
+def test_integer_scales_take_their_own_pass() -> None:
     spec = {"N": 2, "T": 5, "cell": "gru", "M": 4}
     for to, passes in (("q3.12", 1), ("int8", 2), ("int16-columns", 2)):
         check(reports(lambda s, to=to: s.quantize(to), spec), passes * 10, passes)

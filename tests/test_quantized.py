@@ -773,7 +773,7 @@ def test_numbers_that_are_not_finite_exit_2(name: str, number: float, run, in_fo
 
 
 @pytest.mark.parametrize("name", ["int8", "q3.12"])
-def test_the_first_number_that_is_not_finite_is_told(name: str) -> None:
+def test_first_infinite_or_nan_number_is_reported(name: str) -> None:
     """By its step, where it has one."""
     x = np.ones((2, 9, 3), "f")
     x[1, 5], x[0, 2, 1], x[0, 7] = np.inf, np.nan, np.nan

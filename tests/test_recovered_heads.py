@@ -89,7 +89,7 @@ def test_the_fewest_weights_of_the_head_are_recovered(
     assert first == (mistakes, numbers)
 
 
-def test_a_head_without_a_bias_has_a_kernel_alone() -> None:
+def test_head_without_bias_has_only_a_kernel() -> None:
     found = explained(port_of("tanh", scaled((3, 2), -1.5), use_bias=False))
     assert found == [([("weights.one_wrong", "kernel", 2)], M * K)]
 
@@ -120,7 +120,7 @@ def test_a_bias_of_zeros_is_a_multiple() -> None:
     ("n", "sequences", "count"),
     [(1, True, 0), (2, True, 1), (6, False, 0), (7, False, 1), (2, False, 0)],
 )
-def test_a_kernel_takes_a_quarter_more_steps_than_rows(n: int, sequences: bool, count: int) -> None:
+def test_kernel_needs_a_quarter_more_steps_than_rows(n: int, sequences: bool, count: int) -> None:
     """Of all samples: seven for five rows, and eight for five rows and a bias."""
     base = port_of("sigmoid", scaled((3, 2), -1.5), n=n, sequences=sequences)
     found = explained(base)
@@ -155,7 +155,7 @@ def test_noise_is_not_explained_by_a_head(activation: str) -> None:
         ("linear", {"more": "dropout"}, 1),
     ],
 )
-def test_weights_before_an_activation_without_inverse_are_not_recovered(
+def test_head_without_inverse_activation_is_not_recovered(
     activation: str, options: dict[str, Any], count: int
 ) -> None:
     """Nor where other weights of a layer before the head would do as well."""
@@ -163,7 +163,7 @@ def test_weights_before_an_activation_without_inverse_are_not_recovered(
     assert len(found[:1]) == count
 
 
-def test_a_port_without_the_output_of_a_dense_layer_tells_no_head() -> None:
+def test_port_without_dense_output_recovers_no_head() -> None:
     """It gives states alone, or h is the output."""
     states = rnnshapes.golden(model_of("linear"), N=N, keras=False).arrays["rnn.h"]
     assert explained(hypothesis_of({"rnn.h": 2 * states}, model=model_of("linear"), N=N)) == []

@@ -40,7 +40,7 @@ Opener = Callable[[bytes], ByteSource]
 
 @pytest.fixture
 def source_of(tmp_path: Path) -> Iterator[Opener]:
-    """What opens a file with this content."""
+    """Return a function that opens a file with this content."""
     opened: list[ByteSource] = []
 
     def open_one(data: bytes) -> ByteSource:
@@ -355,7 +355,7 @@ def test_recurrent_module_is_known_by_its_shapes(cell: str, both: bool, layers: 
         assert bool(layer.notes) is (cell == "simple")
 
 
-def test_directions_of_a_layer_have_names_of_their_own(tmp_path: Path) -> None:
+def test_each_direction_of_a_layer_is_named(tmp_path: Path) -> None:
     arrays = state_dict("gru", 3, 5, both=True, layers=2)
     path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
     with open_foreign_file(path) as file:
@@ -464,7 +464,7 @@ def test_arrays_at_the_top_have_a_name() -> None:
         read_state_dict([tensor, tensor], ".pt")
 
 
-def test_many_modules_are_joined_by_what_is_around_them() -> None:
+def test_many_modules_are_joined_by_parent() -> None:
     def of(names: list[str]) -> list[OtherModule]:
         tensor = Tensor("t", "float32", (1,), lambda: np.ones(1))
         return [OtherModule(name, "Linear", (tensor,)) for name in names]
@@ -786,7 +786,7 @@ def test_files_of_others_are_left(tmp_path: Path) -> None:
         pass
 
 
-def test_arrays_of_a_file_are_compared_with_its_modules(tmp_path: Path) -> None:
+def test_file_arrays_are_compared_with_modules(tmp_path: Path) -> None:
     arrays = {
         **state_dict("gru", 3, 5, prefix="a.", dtype="float64", bias=False),
         **state_dict("lstm", 4, 6, prefix="b.", dtype="float64", bias=False),

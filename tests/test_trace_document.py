@@ -373,7 +373,7 @@ def test_options_that_contradict_step_exit_2(more: Any, run, in_folder) -> None:
     assert list(in_folder.iterdir()) == []
 
 
-def test_step_and_no_keras_need_no_run_of_keras(run, monkeypatch) -> None:
+def test_step_and_no_keras_do_not_run_keras(run, monkeypatch) -> None:
     monkeypatch.setattr("rnnshapes.reference.run", None)
     monkeypatch.setattr("rnnshapes.reference.build", None)
     for options in (("--step", 3), ("--no-keras",), ("--step", 0, "--no-keras")):

@@ -273,7 +273,7 @@ def test_mistakes_are_divided_by_family(rare: bool) -> None:
         assert {*keys_of(hypotheses(base, rare=rare, after=name))} == later
 
 
-def test_mistakes_of_the_head_leave_all_states_as_they_are() -> None:
+def test_head_mistakes_leave_states_unchanged() -> None:
     base = of_two_layers()
     right = numpy_outputs(base.network, base.weights, base.xs).states
     for rare in (False, True):

@@ -530,7 +530,7 @@ def beside_states(w: Arrays, x: Array, head: Function) -> Iterator[tuple[str, An
 
 
 @pytest.mark.parametrize("rows", [last_steps, beside_states])
-def test_each_port_of_last_steps_or_states_is_explained(rows: Any) -> None:
+def test_ports_of_last_steps_or_states_are_explained(rows: Any) -> None:
     _, weights, x, head = parts_of("simple")
     found = rows(weights["simple_rnn"], x, head)
     assert unexplained(found, **SIZES, cell="simple") == []
@@ -657,7 +657,7 @@ def test_each_port_of_last_states_is_explained() -> None:
     assert unexplained(rows, **SIZES, cell="simple", bidirectional=True) == []
 
 
-def test_each_port_of_a_layer_in_reverse_is_explained() -> None:
+def test_ports_of_reverse_layers_are_explained() -> None:
     """Its outputs begin with the last step of x, its states with the first one."""
     options = {"go_backwards": True, "return_sequences": True}
     _, weights, x, head = parts_of("simple", **options)
@@ -679,7 +679,7 @@ def test_each_port_of_a_layer_in_reverse_is_explained() -> None:
     ("given", "is_tried"),
     [("h c", True), ("h c y_hat", True), ("h", False), ("c y_hat", False), ("h last_c", False)],
 )
-def test_h_and_c_are_exchanged_if_a_port_gives_both(given: str, is_tried: bool) -> None:
+def test_h_and_c_are_exchanged_if_both_given(given: str, is_tried: bool) -> None:
     spec = {**SIZES, "cell": "lstm"}
     arrays = rnnshapes.golden(**spec, keras=False).arrays
     h, c = arrays["lstm.h"], arrays["lstm.c"]
@@ -691,7 +691,7 @@ def test_h_and_c_are_exchanged_if_a_port_gives_both(given: str, is_tried: bool) 
     assert all(distance < 1e-6 for distance in relative_distances([one for _, one in tried]))
 
 
-def test_an_array_without_a_name_may_be_h_or_y_hat() -> None:
+def test_unnamed_array_may_be_h_or_y_hat() -> None:
     spec = {**SIZES, "K": SIZES["M"], "cell": "simple"}
     arrays = rnnshapes.golden(**spec, keras=False).arrays
     for name in ("y_hat", "simple_rnn.h"):
@@ -769,7 +769,7 @@ def test_each_way_of_joining_directions_is_tried(right_mode: str) -> None:
     assert sum(one.mistakes[0].id == "merge.mode" for one in tried_from(base)) == 2
 
 
-def test_ends_of_directions_are_joined_in_an_output_alone() -> None:
+def test_only_outputs_join_the_ends_of_directions() -> None:
     names = [f"bidirectional/{way}_simple_rnn.h" for way in WAYS]
     for given, joined in ((names, 0), (["output"], 2), ([*names, "output"], 2)):
         base = base_of(**SIZES, cell="simple", bidirectional=True, what=" ".join(given))
@@ -930,7 +930,7 @@ def test_shared_states_are_those_that_a_port_gives() -> None:
     assert relative_distances(tried)[0] < 1e-6
 
 
-def test_steps_of_a_layer_in_reverse_are_passed_on() -> None:
+def test_steps_in_reverse_are_passed_on() -> None:
     """Its last h is at its last output."""
     options = {"return_sequences": True}
     layers = [
@@ -1135,7 +1135,7 @@ def test_each_mistake_of_one_masked_direction_is_tried() -> None:
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_states_given_as_zeros_at_masked_steps_are_known(backwards: bool) -> None:
+def test_zero_states_at_masked_steps_are_recognized(backwards: bool) -> None:
     """As PyTorch gives those of packed sequences; other states are compared as they are."""
     x, mask = padded_x()
     layer = la.LSTM(5, return_sequences=True, go_backwards=backwards, name="rnn")

@@ -130,7 +130,7 @@ def test_errors_hold_the_rounding_of_a_port(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
-def test_weights_of_a_missing_feature_are_the_expected_ones(cell: str) -> None:
+def test_weights_of_a_missing_feature_are_unchanged(cell: str) -> None:
     """The states do not decide them; they decide the others."""
     _, right = right_weights(cell)
     wrong = {"Wx": 1.1 * right["Wx"]}
@@ -222,7 +222,7 @@ def test_states_reset_before_the_product_are_not_recovered() -> None:
 
 
 @pytest.mark.parametrize("key", ["Wx", "Wh", "bh"])
-def test_units_that_differ_most_of_a_large_cell_are_fitted(
+def test_most_different_units_of_large_cells_are_fitted(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weights of the others are the expected ones, of which nothing is known."""

@@ -69,7 +69,7 @@ def test_arrays_hold_parts_in_keras_order(
     assert np.array_equal(from_parts(array, every, layout.gates, gates), values)
 
 
-def test_kernels_that_are_joined_have_their_rows_one_after_the_other() -> None:
+def test_joined_kernels_have_consecutive_rows() -> None:
     layout = layout_of("Haiku", "lstm")
     assert layout.array("w").dims == ("D+M", "GM")
 
@@ -190,7 +190,7 @@ def test_an_unknown_layout_is_no_key() -> None:
         layout_of("ONNX", "lstm").array("kernel")
 
 
-def test_several_parts_of_one_kernel_are_stacked_or_joined() -> None:
+def test_parts_of_a_kernel_are_stacked_or_joined() -> None:
     joined, rows = (ArrayLayout("a", ("bx", "bh"), stacked=one) for one in (False, True))
     parts = [{"bx": np.arange(2.0), "bh": 5 + np.arange(2.0)}]
     assert from_parts(joined, parts, (), ()).tolist() == [0, 1, 5, 6]

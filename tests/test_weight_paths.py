@@ -191,7 +191,7 @@ def test_groups_are_found_by_names_of_layers() -> None:
     }
 
 
-def test_layer_without_arrays_is_the_one_of_its_config() -> None:
+def test_layer_without_arrays_is_found_by_config() -> None:
     paths = {"layers/m/layers/dense/vars/0": (3, 2)}
 
     def of(number: int, units: int = 2) -> Config:
@@ -430,7 +430,7 @@ OTHER = RNG.random((4, 3, 2, 1))
         ("SeparableConv1D", {"depthwise_kernel": KERNEL}, "", {"depthwise_kernel": KERNEL}),
     ],
 )
-def test_arrays_have_the_names_and_axes_of_keras_3(
+def test_arrays_get_keras_3_names_and_axes(
     kind: str, arrays: Any, backend: str, expected: Any
 ) -> None:
     found = modern(kind, arrays, backend)
@@ -471,7 +471,7 @@ def part(kind: str, **config: Any) -> Config:
         (model(part("Dense"), part("Dense", batch_input_shape=[None, 3])), ""),
     ],
 )
-def test_reason_why_keras_3_refuses_a_model(config: Any, said: str) -> None:
+def test_refusal_of_keras_3_names_its_reason(config: Any, said: str) -> None:
     found = keras3_refusal(config)
     assert said in found
     assert bool(found) is bool(said)

@@ -5,10 +5,12 @@ Nodes are lists of arguments of ``onnx_node``: operator, inputs, outputs and att
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rnnshapes.load.foreign.model import open_foreign_file
 from tests.helpers.foreign import Arrays, message, onnx_file, onnx_node, onnx_weights
 
 #: Constant integers, by the names that nodes use.
@@ -199,3 +201,10 @@ def exported_graph(
         for kind, ins, outs, more, *domain in nodes
     ]
     return onnx_file(made, graph_arrays(nodes, dtype), "pytorch", inputs, outputs, {"x": shape})
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file is read as one network."""
+    with open_foreign_file(path) as file:
+        assert file is not None
+        return file.file_network.is_whole

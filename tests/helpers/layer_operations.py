@@ -246,3 +246,8 @@ def arrays_of(operation: Operation) -> list[np.ndarray]:
     rng = np.random.default_rng(5)
     shapes = [[dim.value(SIZES) for dim in shape] for shape in operation.shapes]
     return [rng.uniform(operation.lowest, 2.0, shape).astype("float32") for shape in shapes]
+
+
+def many(result: Any) -> tuple[Any, ...]:
+    """Return one result or several as a tuple."""
+    return result if isinstance(result, tuple) else (result,)
