@@ -179,6 +179,15 @@ def test_other_graph_is_not_taken_for_a_chain(name: str, tmp_path: Path) -> None
     assert not is_whole(graph(nodes, tmp_path))
 
 
+def test_input_with_joined_axes_is_no_chain(tmp_path: Path) -> None:
+    nodes: list[list[Any]] = [
+        ["Reshape", ["x", "joined"], ["flat x"], {}],
+        ["Reshape", ["flat x", "parted"], ["xt"], {}],
+        ["GRU", ["xt", "W", "R"], ["Y"], {"hidden_size": 4}],
+    ]
+    assert not is_whole(graph(nodes, tmp_path, ("Y",), ("x",), ("time", 2, 3)))
+
+
 def test_two_uses_of_a_tensor_are_no_chain(tmp_path: Path) -> None:
     assert not is_whole(graph(of_pytorch(), tmp_path, outputs=("y", "z")))
     nodes = of_pytorch()

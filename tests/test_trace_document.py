@@ -323,6 +323,21 @@ def test_step_has_the_numbers_of_the_trace(options: Any, t: int) -> None:
     assert record["layers"][-1]["y_hat"] is not None or "bidirectional" in options
 
 
+def test_mask_of_y_hat_is_that_of_the_last_layer() -> None:
+    layers = [la.Masking(), la.LSTM(4, return_sequences=True), la.Masking()]
+    layers += [la.GRU(3, return_sequences=True), la.Dense(2)]
+    x = np.random.default_rng(4).standard_normal((1, 6, 3)).astype("f")
+    x[:, 4:] = 0
+    model = randomized(sequential(*layers, shape=(6, 3)), seed=3)
+    result = rnnshapes.trace(model, x=x, show="all", keras=False)
+    first, second = (layer.mask for layer in result.layers)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(tracing.y_hat_mask(result), second)
+    (table,) = tables(result)
+    column = [column.heading for column in table.columns].index("mask")
+    assert [row.cells[column] == "" for row in table.rows] == second[0].tolist()
+
+
 def test_masked_step_repeats_the_states() -> None:
     model = randomized(sequential(la.Masking(), la.LSTM(5), la.Dense(2), shape=(6, 3)))
     x = np.random.default_rng(0).standard_normal((1, 6, 3))

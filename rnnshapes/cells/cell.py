@@ -303,7 +303,10 @@ class Cell(BaseCell):
         return ops.activate(self.activation_names[use], z)
 
     def with_methods_of(self, kind: type) -> Any:
-        """Return the cell with the methods of such a port, unless others replace one already."""
+        """Return the cell with the wrong methods of ``kind``.
+
+        It is unchanged if another wrong equation replaces one of these methods already.
+        """
         replaced = {name for base in type(self).__mro__ for name in _wrong_methods(base)}
         if replaced & _wrong_methods(kind):
             return self

@@ -399,7 +399,7 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
             name, dtype = part["name"], "float64" if type_in_c == ["double"] else "float32"
         body = text[position : end.start() + 1]
         body = re.sub(r"(?<=\d)\.(?!\d)", ".0", re.sub(r"(?<![\w.])\.(?=\d)", "0.", body))
-        body = re.sub(r"(?<=\d)f\b", "", body)
+        body = re.sub(r"(?<=\d)[fF]\b", "", body)
         body = re.sub(r"-?(?:NAN|INFINITY)", "null", body.replace("{", "[").replace("}", "]"))
         yield name, dtype, _parse_json(body, path)
         comment, position = "", end.end()

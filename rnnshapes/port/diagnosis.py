@@ -483,7 +483,7 @@ class _Search:
 
 
 def _distance(screened: Screened) -> float:
-    """Return the distance by which hypotheses are sorted: below the least, rounding decides."""
+    """Return the distance by which hypotheses are sorted; of rounding, all count as equal."""
     return max(screened[0], _LEAST_DISTANCE)
 
 

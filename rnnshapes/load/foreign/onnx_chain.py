@@ -358,7 +358,7 @@ class _Chain:
     def _reshaped(self, node: OnnxNode, value: _Value) -> _Value:
         """Return directions beside each other in the last axis, or joined or parted axes."""
         sizes = self.computed.of(node.inputs[1]) if len(node.inputs) == 2 else None
-        if sizes is None or (node.attributes.get("allowzero") and 0 in sizes):
+        if sizes is None or value.link < 0 or (node.attributes.get("allowzero") and 0 in sizes):
             raise _NoChainError
         letters = "".join(value.axes)
         if len(value.ways) == 1:  # an axis of one direction comes and goes

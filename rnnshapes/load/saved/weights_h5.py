@@ -63,8 +63,7 @@ def write_weights(path: Path, model: ModelFile, weights: Weights) -> None:
                 _write(file, dataset, arrays.pop(dataset.number))
     except (TypeError, ValueError) as error:  # as h5py raises them
         raise InputError(f"{model.path}: its arrays cannot be copied: {error}") from None
-    with content.getbuffer() as data:
-        path.write_bytes(data)
+    path.write_bytes(content.getvalue())
 
 
 def read_weights(path: Path, model: ModelFile) -> Weights:

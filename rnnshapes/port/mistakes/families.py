@@ -62,8 +62,9 @@ def hypotheses(
         in_head: True for mistakes that leave all values before the head as they are, false for
             all others; None for both.
         beside: Whether the mistakes stand beside one that is made already: ``all`` of them, or
-            those of ``cells``. Those of which there are many are left out then, and a family of
-            mistakes of cells may have another one.
+            those of ``cells``. Those of which there are many are left out then. A family of
+            mistakes of cells may have another one in other cells, and in the same one if it is
+            repeatable.
     """
     first = 0 if after is None else FAMILIES.index(after) + 1
     for family in _FAMILIES[first:]:

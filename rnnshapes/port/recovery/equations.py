@@ -56,8 +56,10 @@ _PRODUCTS_AT_ONCE = 4e6
 _SMALL = 0.01
 #: A weight is another one if it differs by more than so many standard errors.
 _STANDARD_ERRORS = 12.0
-#: The share of a change's variance that is due to the ridge alone, where nothing decides it.
+#: Nothing decides a change if more than this share of its variance is due to the ridge.
 _UNDECIDED = 0.01
+#: The standard error of a change that nothing decides.
+UNDECIDED_ERROR = 1e30
 _OPS = NumpyOps()
 #: Cells whose units are independent once the products with the weights are given.
 _CELLS = (SimpleRNNCell, LSTMCell, GRUCell)
@@ -464,7 +466,7 @@ class _LeastSquaresFit:
         variance = np.maximum(np.einsum("uii->ui", inverse), 0.0)
         residual = np.sqrt(np.mean(np.square(self.residual(changes)), axis=1, keepdims=True))
         errors: Array = np.sqrt(variance) * np.maximum(residual, noise)
-        return np.where(ridge * variance > _UNDECIDED, 1e30, errors)
+        return np.where(ridge * variance > _UNDECIDED, UNDECIDED_ERROR, errors)
 
     def arguments(self, changes: Array) -> Array:
         """Return the arguments of the equations with changed weights, (columns, steps, units)."""

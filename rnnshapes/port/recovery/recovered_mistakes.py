@@ -21,6 +21,7 @@ from rnnshapes.port.mistakes.layout import axes_fix, axes_text, reordered_axes
 from rnnshapes.port.mistakes.weight_rounding import Grid, grids
 from rnnshapes.port.recovery.array_patterns import RecoveredArray, order_of_rows, patterns
 from rnnshapes.port.recovery.equations import (
+    UNDECIDED_ERROR,
     RecoveredWeights,
     TooFewSteps,
     UnitEquations,
@@ -313,7 +314,8 @@ def _grids(
     """Yield an array rounded to integers with a scale, and to multiples of a number."""
     values = np.asarray(expected, np.float64)
     error = recovered.errors[weight.key]
-    finest = _FINEST * float(np.median(error[np.isfinite(error)]))
+    decided = error[error < UNDECIDED_ERROR]
+    finest = _FINEST * float(np.median(decided)) if decided.size else np.inf
     for grid in itertools.chain(*map(grids, (4, 6, 8, 10, 12, 16))):
         scale = np.abs(values).max() / (2 ** (grid.bits - 1) - 1)
         if scale > finest:

@@ -197,14 +197,14 @@ def _shown_series(result: Trace, view: View) -> list[Series]:
 
 
 def y_hat_mask(result: Trace) -> Array | None:
-    """Return the mask of the steps of y_hat, (N, T): that of a layer over the same time axis.
+    """Return the mask of the steps of y_hat, (N, T): that of the last layer over its time axis.
 
     None where its rows are in the reverse order of those of the layers.
     """
     if _reversing_layers(result.network):
         return None
     axis = str(result.network.output_shapes.steps)
-    masks = (layer.mask for layer in result.layers if layer.steps == axis)
+    masks = (layer.mask for layer in reversed(result.layers) if layer.steps == axis)
     return next((mask for mask in masks if mask is not None), None)
 
 
@@ -541,9 +541,9 @@ def _difference_at(values: Array) -> Callable[[int], str]:
 
 
 def _mask_columns(result: Trace, axis: str, sample: int) -> list[StepColumn]:
-    """Return a column that marks masked steps, if a layer over this time axis has a mask."""
+    """Return a column of the masked steps of the last layer over this time axis with a mask."""
     masks = [la.mask[sample] for la in result.layers if la.mask is not None and la.steps == axis]
-    return [(Column("mask"), lambda t: "" if masks[0][t] else "masked")] if masks else []
+    return [(Column("mask"), lambda t: "" if masks[-1][t] else "masked")] if masks else []
 
 
 def _shown_steps(t: int, view: View, at_each_end: int = _STEPS_AT_EACH_END) -> Sequence[int | None]:
