@@ -179,13 +179,15 @@ def test_other_graph_is_not_taken_for_a_chain(name: str, tmp_path: Path) -> None
     assert not is_whole(graph(nodes, tmp_path))
 
 
-def test_input_with_joined_axes_is_no_chain(tmp_path: Path) -> None:
+def test_input_with_joined_and_parted_axes_is_read(tmp_path: Path) -> None:
+    gru: list[Any] = ["GRU", ["xt", "W", "R"], ["Y"], {"hidden_size": 4}]
     nodes: list[list[Any]] = [
         ["Reshape", ["x", "joined"], ["flat x"], {}],
         ["Reshape", ["flat x", "parted"], ["xt"], {}],
-        ["GRU", ["xt", "W", "R"], ["Y"], {"hidden_size": 4}],
+        gru,
     ]
-    assert not is_whole(graph(nodes, tmp_path, ("Y",), ("x",), ("time", 2, 3)))
+    (layer,) = rnnshapes.inspect(graph(nodes, tmp_path, ("Y",), ("x",), ("time", 2, 3))).layers
+    assert layer.params == 12 * 4 + 12 * 3
 
 
 def test_two_uses_of_a_tensor_are_no_chain(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ _FAR_RATIO = 16.0
 _LARGEST_RATIO = 2.0**60
 #: Rounding of activations and sums, beside that of products, in units of the last place.
 _OTHER_UNITS = 10
-#: Rounding of activations in units in the last place of 1. Ports compute tanh(z) as
-#: 2 sigmoid(2 z) - 1, and sigmoid(z) as (1 + tanh(z / 2)) / 2. The others are exact.
+#: Rounding of activations in units in the last place of 1, beside 16 bits. Ports compute tanh(z)
+#: as 2 sigmoid(2 z) - 1, and sigmoid(z) as (1 + tanh(z / 2)) / 2. The others are exact.
 _UNITS_OF_ONE = {"tanh": 8, "sigmoid": 4, "relu": 0, "linear": 0}
 #: Rounding of one state or gate in one step: sums and products after the activation.
 _NAMED_UNITS = 2
@@ -455,7 +455,9 @@ def _one_step_bounds(
         errors = states_before(one.direction, one.rounding, start_rounding)
         x = np.asarray(one.x, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            expected, bound = bounded_steps(one.direction, x, states, w, precision, errors)
+            expected, bound = bounded_steps(
+                one.direction, x, states, w, precision, errors, ops=PORT_OPS
+            )
         for key, number in one.numbers.items():
             yield number, expected[key], bound[key]
 
@@ -466,6 +468,24 @@ def exact_weights(
     """Return the weights of a direction, by key, without any rounding error of their own."""
     exact = vars(bind(direction.name, hypothesis.weights, "float64")).items()
     return SimpleNamespace(**{key: Bounded.exact(values, precision) for key, values in exact})
+
+
+def _rounding_of_form(name: str, precision: Precision) -> float:
+    """Return how far an activation may be off for the form in which a port computes it.
+
+    In 16 bits it is computed in float32.
+    """
+    return 0.0 if precision.is_16bit else _UNITS_OF_ONE.get(name, 0) * precision.unit_roundoff
+
+
+class _PortOps(BoundedOps):
+    """An interpreter whose bounds hold for each form of an activation that ports compute."""
+
+    def activate(self, name: str, z: Bounded) -> Bounded:
+        return super().activate(name, z).widened(_rounding_of_form(name, z.precision))
+
+
+PORT_OPS = _PortOps()
 
 
 # --- The whole run, perturbed -------------------------------------------------------------------
@@ -531,7 +551,7 @@ class _PerturbedOps(NumpyOps):
         if name in ROWWISE:
             return value
         if name in _UNITS_OF_ONE:
-            error = np.full(value.shape, _UNITS_OF_ONE[name] * self.precision.unit_roundoff)
+            error = np.full(value.shape, _rounding_of_form(name, self.precision))
         else:
             error = Bounded.exact(z, self.precision).activated(name).error
         return self._perturbed(name, value, error)

@@ -15,7 +15,7 @@ import numpy as np
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import Precision
-from rnnshapes.port.compare import Comparison, exact_weights, fully_reported, precision_of
+from rnnshapes.port.compare import PORT_OPS, Comparison, exact_weights, fully_reported, precision_of
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.verification.bounds import bounded_steps
 
@@ -169,7 +169,9 @@ class _FirstStep:
         ends = np.cumsum(list(self.widths.values()))[:-1]
         parts = np.split(states, ends, axis=1)
         before = {key: part[:, None] for key, part in zip(self.widths, parts, strict=True)}
-        values, bounds = bounded_steps(self.direction, x[:, None], before, self.w, self.precision)
+        values, bounds = bounded_steps(
+            self.direction, x[:, None], before, self.w, self.precision, ops=PORT_OPS
+        )
         joined = [
             np.concatenate([each[key][:, 0] for key in before], 1) for each in (values, bounds)
         ]

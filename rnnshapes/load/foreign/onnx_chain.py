@@ -279,7 +279,7 @@ class _Chain:
         self.computed.rename({**letters, value.axes[axes.index("F")]: width})
         for name, each in self.values.items():  # the input, and what is moved of it
             if isinstance(each, _Value):
-                named = tuple(letters[axis] for axis in each.axes)
+                named = tuple("".join(letters[part] for part in axis) for axis in each.axes)
                 self.values[name] = replace(each, axes=named, width=width)
 
     def _merged(self, value: _Value) -> _Value:
@@ -358,7 +358,7 @@ class _Chain:
     def _reshaped(self, node: OnnxNode, value: _Value) -> _Value:
         """Return directions beside each other in the last axis, or joined or parted axes."""
         sizes = self.computed.of(node.inputs[1]) if len(node.inputs) == 2 else None
-        if sizes is None or value.link < 0 or (node.attributes.get("allowzero") and 0 in sizes):
+        if sizes is None or (node.attributes.get("allowzero") and 0 in sizes):
             raise _NoChainError
         letters = "".join(value.axes)
         if len(value.ways) == 1:  # an axis of one direction comes and goes
