@@ -159,8 +159,8 @@ class NumpyOps:
     def mean(self, x: Array, axis: Axes, count: Array | None = None) -> Array:
         """Return the mean over ``axis``, or the sum divided by ``count``."""
         if count is None:
-            mean: Array = x.mean(axis=axis, keepdims=axis == -1)
-            return mean
+            mean: Array = x.mean(axis=axis)
+            return np.expand_dims(mean, -1) if axis == -1 else mean
         quotient: Array = x.sum(axis=axis) / count
         return quotient
 
