@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from rnnshapes import cli
+from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.saved import spawn
 from tests.helpers.commands import Result
+from tests.helpers.foreign import written
 from tests.helpers.fork_server import ForkServer
 from tests.helpers.keras_runs import KerasRun, keras_run, run_compiled, run_eagerly
 
@@ -134,3 +136,17 @@ def lstm(tmp_path: Path) -> Path:
 
     layers = (la.LSTM(5, name="encode"), la.Dense(2, name="answer"))
     return saved(randomized(sequential(*layers, shape=(6, 3))), tmp_path / "model.keras")
+
+
+@pytest.fixture
+def source_of(tmp_path: Path) -> Iterator[Callable[[bytes], ByteSource]]:
+    """Return a function that opens a file with this content."""
+    opened: list[ByteSource] = []
+
+    def open_one(data: bytes) -> ByteSource:
+        opened.append(ByteSource(written(tmp_path / "content", data)))
+        return opened[-1]
+
+    yield open_one
+    for source in opened:
+        source.close()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnshapes.forward import keras_replay
+from rnnshapes.forward import scan
 from rnnshapes.network.graph import Network
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.precision import PRECISIONS
@@ -278,7 +278,7 @@ def test_h_follows_from_c_within_its_rounding(
     w = bind("lstm", base.weights, "float64")
     right = one.states["h"].copy()
     for t in range(9):  # each step starts from the h before it
-        h = keras_replay.outputs_of_states(one.direction, one.x, {"h": right, **states}, w)
+        h = scan.outputs_of_states(one.direction, one.x, {"h": right, **states}, w)
         right[:, t] = h[:, t]
     small = np.unravel_index(int(np.argmin(np.abs(right[:, -1]))), right[:, -1].shape)
     right[small[0], -1, small[1]] += sign * share * np.abs(right).max()

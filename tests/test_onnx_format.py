@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import operator
 import struct
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,21 +35,6 @@ from tests.helpers.foreign import (
 )
 
 Arrays = dict[str, np.ndarray]
-
-
-@pytest.fixture
-def source_of(tmp_path: Path) -> Iterator[Callable[[bytes], ByteSource]]:
-    """Return a function that opens a file with this content."""
-    opened: list[ByteSource] = []
-
-    def open_one(data: bytes) -> ByteSource:
-        opened.append(ByteSource(written(tmp_path / "m.onnx", data)))
-        return opened[-1]
-
-    yield open_one
-    for source in opened:
-        source.close()
-
 
 # --- Messages -------------------------------------------------------------------------------------
 

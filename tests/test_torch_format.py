@@ -8,7 +8,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,21 +36,6 @@ from tests.helpers.foreign import pickled_dict, pickled_tensor, state_dict, writ
 
 Array = np.ndarray
 Opener = Callable[[bytes], ByteSource]
-
-
-@pytest.fixture
-def source_of(tmp_path: Path) -> Iterator[Opener]:
-    """Return a function that opens a file with this content."""
-    opened: list[ByteSource] = []
-
-    def open_one(data: bytes) -> ByteSource:
-        opened.append(ByteSource(written(tmp_path / "m.pt", data)))
-        return opened[-1]
-
-    yield open_one
-    for source in opened:
-        source.close()
-
 
 # --- Archives -------------------------------------------------------------------------------------
 

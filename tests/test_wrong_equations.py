@@ -249,6 +249,25 @@ def _sigmoid_as_tanh(z: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
+    ("option", "function"),
+    [
+        ("activation", _tanh_as_sigmoid),
+        ("activation", _tanh_of_exp),
+        ("recurrent_activation", _sigmoid_as_tanh),
+    ],
+)
+def test_each_step_may_have_another_form_of_activation(
+    option: str, function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many steps, each from the port's own states, some have a small bound."""
+    monkeypatch.setitem(FUNCTIONS, "other", function)
+    sizes: dict[str, Any] = {"N": 4, "T": 600, "D": 3, "M": 5, "K": 2, "cell": "lstm"}
+    golden = rnnshapes.golden(**sizes, seed=7).arrays
+    port = Port("lstm", **{option: "other"}).run(weights_of(golden, "lstm"), golden["x"])
+    assert rnnshapes.verify(**sizes, seed=7, against={key: port[key] for key in "hc"}).passed
+
+
+@pytest.mark.parametrize(
     ("option", "function", "wrong"),
     [
         ("activation", _tanh_as_sigmoid, ""),

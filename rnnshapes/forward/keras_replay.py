@@ -1,4 +1,4 @@
-"""Replay of a run in NumPy by single steps, one from each of its states, in Keras or in NumPy.
+"""Replay in Keras of a run in NumPy, by single steps.
 
 Keras's own cells and layers take the float64 states of the run in NumPy: one step from each state,
 or one call on what precedes a layer. Keras needs no loop over time.
@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from rnnshapes import reference
-from rnnshapes.cells.cell import StepResult
-from rnnshapes.forward.scan import flat_steps, repeat_masked, states_before
+from rnnshapes.forward.scan import repeat_masked, states_before
 from rnnshapes.network.graph import Network, Node
-from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import Weights
 from rnnshapes.ops.activations import Array
-from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.reference.outputs import ModelOutputs, States
 
-_OPS = NumpyOps()
 #: Computes one step of each recurrence and one call of each layer in Keras. Takes a network, its
 #: weights, the numbers of NumPy, and the states before each step.
 KerasStep = Callable[[Network, Weights, ModelOutputs, States], ModelOutputs]
@@ -56,66 +50,6 @@ def keras_replay(
         for name, direction, _ in recurrences
     }
     return replace(outputs, states=repeated)
-
-
-def single_steps(
-    direction: Direction,
-    x: Array,
-    states: Mapping[str, Array],
-    w: SimpleNamespace,
-    initial: Mapping[str, Array] | None = None,
-) -> dict[str, Array]:
-    """Compute one step in NumPy from the state before each step.
-
-    Args:
-        direction: The recurrence.
-        x: Its input, (N, T, D).
-        states: The states after each step, (N, T, M).
-        w: Its weights.
-        initial: The states before the first step, (N, M); zeros by default.
-
-    Returns:
-        The states one step after those before each step, (N, T, M).
-    """
-    n, t = x.shape[:2]
-    before = _flat(states_before(direction, states, initial or {}))
-    after = _single_steps(direction, x, before, w).states
-    return {key: np.swapaxes(values.reshape(t, n, -1), 0, 1) for key, values in after.items()}
-
-
-def outputs_of_states(
-    direction: Direction, x: Array, states: Mapping[str, Array], w: SimpleNamespace
-) -> Array:
-    """Compute h of an LSTM from the c after each step, with the gate o of the same step.
-
-    Args:
-        direction: The recurrence, whose cell is an LSTM's.
-        x: Its input, (N, T, D).
-        states: The states after each step, (N, T, M).
-        w: Its weights.
-
-    Returns:
-        h, (N, T, M).
-    """
-    cell: Any = direction.cell
-    before = _flat(states_before(direction, states, {}))
-    gates = _single_steps(direction, x, before, w).gates
-    h = cell.output_of(_OPS, gates["o"], _flat(states)["c"], before["c"])
-    return np.swapaxes(h.reshape(*x.shape[1::-1], -1), 0, 1)
-
-
-def _flat(states: Mapping[str, Array]) -> dict[str, Array]:
-    """Return states (N, T, M) as (T·N, M)."""
-    return {key: flat_steps(np.swapaxes(values, 0, 1)) for key, values in states.items()}
-
-
-def _single_steps(
-    direction: Direction, x: Array, before: Mapping[str, Array], w: SimpleNamespace
-) -> StepResult:
-    """Compute every step at once, from the states before each, (T·N, M)."""
-    flat_x = flat_steps(np.swapaxes(x, 0, 1))
-    xz = direction.cell.project(_OPS, np.asarray(flat_x, np.float64), w)
-    return direction.cell.step(_OPS, xz, dict(before), w)
 
 
 def _cast(arrays: Mapping[str, Array], dtype: str) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnshapes import progress
+from rnnshapes.cells.cell import StepResult
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
@@ -508,3 +509,66 @@ def _final_states(network: Network, scans: Mapping[str, Scan]) -> States:
 def flat_steps(values: Array) -> Array:
     """Return (B, N, D) as (B·N, D): one product of it is many times as fast as B of (N, D)."""
     return values.reshape(-1, values.shape[-1])
+
+
+# --- Single steps ---------------------------------------------------------------------------------
+
+
+def single_steps(
+    direction: Direction,
+    x: Array,
+    states: Mapping[str, Array],
+    w: SimpleNamespace,
+    initial: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
+    """Compute one step in NumPy from the state before each step.
+
+    Args:
+        direction: The recurrence.
+        x: Its input, (N, T, D).
+        states: The states after each step, (N, T, M).
+        w: Its weights.
+        initial: The states before the first step, (N, M); zeros by default.
+
+    Returns:
+        The states one step after those before each step, (N, T, M).
+    """
+    n, t = x.shape[:2]
+    before = _flat(states_before(direction, states, initial or {}))
+    after = _single_steps(direction, x, before, w).states
+    return {key: np.swapaxes(values.reshape(t, n, -1), 0, 1) for key, values in after.items()}
+
+
+def outputs_of_states(
+    direction: Direction, x: Array, states: Mapping[str, Array], w: SimpleNamespace
+) -> Array:
+    """Compute h of an LSTM from the c after each step, with the gate o of the same step.
+
+    Args:
+        direction: The recurrence, whose cell is an LSTM's.
+        x: Its input, (N, T, D).
+        states: The states after each step, (N, T, M).
+        w: Its weights.
+
+    Returns:
+        h, (N, T, M).
+    """
+    cell: Any = direction.cell
+    before = _flat(states_before(direction, states, {}))
+    gates = _single_steps(direction, x, before, w).gates
+    h = cell.output_of(_OPS, gates["o"], _flat(states)["c"], before["c"])
+    return np.swapaxes(h.reshape(*x.shape[1::-1], -1), 0, 1)
+
+
+def _flat(states: Mapping[str, Array]) -> dict[str, Array]:
+    """Return states (N, T, M) as (T·N, M)."""
+    return {key: flat_steps(np.swapaxes(values, 0, 1)) for key, values in states.items()}
+
+
+def _single_steps(
+    direction: Direction, x: Array, before: Mapping[str, Array], w: SimpleNamespace
+) -> StepResult:
+    """Compute every step at once, from the states before each, (T·N, M)."""
+    flat_x = flat_steps(np.swapaxes(x, 0, 1))
+    xz = direction.cell.project(_OPS, np.asarray(flat_x, np.float64), w)
+    return direction.cell.step(_OPS, xz, dict(before), w)

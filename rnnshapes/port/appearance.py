@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnshapes.forward.keras_replay import single_steps
-from rnnshapes.forward.scan import states_before
+from rnnshapes.forward.scan import single_steps, states_before
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import bind
 from rnnshapes.ops.activations import MONOTONE, Array

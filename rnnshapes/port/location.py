@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnshapes.cells.lstm import LSTMCell
-from rnnshapes.forward import keras_replay
+from rnnshapes.forward import scan
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.network.weights import Weights, bind
@@ -139,7 +139,7 @@ def _error_of_h(one: ReportedRecurrence, weights: Weights) -> float:
     given = one.states["h"]
     with np.errstate(all="ignore"):
         w = bind(one.direction.name, weights, "float64")
-        h = keras_replay.outputs_of_states(one.direction, one.x, one.states, w)
+        h = scan.outputs_of_states(one.direction, one.x, one.states, w)
         return float(np.max(np.abs(given - h)) / np.max(np.abs(given)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rnnshapes.forward import keras_replay, numpy_run
+from rnnshapes.forward import numpy_run, scan
 from rnnshapes.network.weights import Weights, bind
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.batched_networks import batched_groups, batched_weights, networks_at_once
@@ -206,9 +206,7 @@ def expected_quantities(
     initial = {} if hypothesis.network.batch else numpy_run.stored_states(hypothesis.weights)
     for one in fully_reported(hypothesis):
         w = bind(one.direction.name, hypothesis.weights, "float64")
-        after = keras_replay.single_steps(
-            one.direction, one.x, one.states, w, initial.get(one.name)
-        )
+        after = scan.single_steps(one.direction, one.x, one.states, w, initial.get(one.name))
         for key, quantity in one.quantities.items():
             stepped.add(one.numbers[key])
             yield quantity, after[key]
