@@ -357,8 +357,6 @@ class _NodeWalk:
         p = self._input_precision(node.layer)
         if self.keras.origin_values:  # the outputs are those of the first run
             inputs = [self._cut(self._first_run(tap.node), chunk, p) for tap in node.sources]
-        elif node.layer.makes_mask and node.layer.dtype_16bit:
-            inputs = [self._layer_input(node, tap.node, chunk) for tap in node.sources]
         else:
             inputs = [self._computed(tap.node, values, chunk, p) for tap in node.sources]
         values[position] = self._apply(position, node, inputs, chunk)
