@@ -15,7 +15,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError
 from tests.helpers.files import saved
-from tests.helpers.models import Doubled, randomized, sequential
+from tests.helpers.models import Doubled, functional, randomized, sequential
 
 T, D = 5, 4
 
@@ -283,6 +283,21 @@ def test_first_of_several_outputs_is_shown(tmp_path: Path, run) -> None:
     assert "score" in done.out
     names = {layer.name: layer.tensor for layer in rnnshapes.inspect(path).layers}
     assert (names["tag"], names["score"]) == ("y_hat1_t", "y_hat2_t")
+
+
+def test_states_of_several_cells_start_a_layer(tmp_path: Path) -> None:
+    """Keras nests them by cell."""
+
+    def graph(x: Any) -> Any:
+        first, second = (
+            la.RNN([la.LSTMCell(3), la.GRUCell(4)], return_state=True, return_sequences=sequences)
+            for sequences in (False, True)
+        )
+        _, *states = first(x)
+        return la.Dense(2)(second(x, initial_state=states)[0])
+
+    path = saved(randomized(functional(graph)), tmp_path / "model.keras")
+    assert rnnshapes.verify(path, N=2).passed
 
 
 def test_one_length_sets_all_open_lengths(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class LayerBuilder:
                 if isinstance(node.layer, Input)
                 else self._call(node, tensors)
             )
-            tensors.append(list(outputs) if isinstance(outputs, list | tuple) else [outputs])
+            tensors.append(self.keras.tree.flatten(outputs))  # states of several cells are nested
         return tensors
 
     def _input(self, layer: Input) -> Any:
