@@ -203,6 +203,18 @@ def test_unsupported_layer_is_shown_with_reason(model, name, why) -> None:
     assert all(layer.equations for layer in result.layers if layer.supported)
 
 
+def test_states_inside_time_distributed_start_nothing() -> None:
+    """The layer with initial states is not supported, and nothing is said of its states."""
+    x = keras.Input((5, 3))
+    _, *states = layers.LSTM(4, return_state=True)(x)
+    inner = keras.Model(x, layers.LSTM(4)(x, initial_state=states))
+    made = randomized(sequential(layers.TimeDistributed(inner), layers.GRU(2), shape=(6, 5, 3)))
+    result = rnnshapes.inspect(made)
+    assert [layer.supported for layer in result.layers] == [False, False, True]
+    notes = [(note.topic, "initial state" in note.text) for note in result.layers[1].notes]
+    assert notes == [("warning", True)]
+
+
 def test_layers_behind_unsupported_one_are_verified() -> None:
     """From the numbers that Keras has there; the report names the unsupported layer."""
     model = randomized(sequential(layers.LSTM(5, return_sequences=True), Padded(1), layers.GRU(4)))

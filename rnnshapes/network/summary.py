@@ -479,7 +479,7 @@ def _notes(network: Network, positions: list[int]) -> Iterator[Note]:
     if len(positions) > 1:
         text = f"called {len(positions)} times, with the same weights: they count once"
         yield Note(text, "use")
-    if node.initial:
+    if node.initial and node.layer.directions:
         states = _initial_states_text(network, node, shapes)
         yield Note(f"its initial states come from another layer: {states}", "use")
     for _, direction in node.scans:
