@@ -513,8 +513,8 @@ def _counted_steps(network: Network, weights: Weights, sources: InputSources) ->
         ]
         by_step = all(n.layer.stepwise and not n.layer.last_step for n, _ in users)
         if masks[position] is None and by_step and position not in returned:
-            used = [mask for _, mask in users if mask is not None]
-            if used and len(used) == len(users) and len({mask.ndim for mask in used}) == 1:
+            used = [mask for _, mask in users if mask is not None and mask.ndim == 2]
+            if used and len(used) == len(users):
                 masks[position] = np.logical_or.reduce(used)
     return [None if mask is None or mask.ndim > 2 else mask for mask in masks]
 
