@@ -75,6 +75,18 @@ def test_last_step_of_both_directions_has_one_output() -> None:
     assert rnnshapes.verify(model, N=3).passed
 
 
+def test_last_step_of_a_sequence_of_matrices_is_a_matrix() -> None:
+    def graph(x: Any, y: Any) -> Any:
+        h = la.TimeDistributed(la.Reshape((2, 4)))(la.LSTM(8, return_sequences=True)(x))
+        return la.Dense(3)(la.Concatenate(axis=1)([h[:, -1], la.Dense(4)(y)[:, -1]]))
+
+    model = randomized(functional(graph, (6, 3), (7, 5, 2)))
+    traced = rnnshapes.trace(model, N=3)
+    assert traced.output.shape == (3, 7, 3)
+    np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+    assert rnnshapes.verify(model, N=3).passed
+
+
 def test_names_of_sizes_survive_indexing() -> None:
     result = rnnshapes.inspect(last_step_model())
     assert [layer.output_dims for layer in result.layers] == [

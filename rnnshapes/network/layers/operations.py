@@ -137,7 +137,7 @@ class GetItem(Operation):
         options: dict[str, Any] = {**described(config), "arguments": (Source(0), key)}
         options["is_boolean"] = any(config.boolean_inputs)
         axes = len(parts)
-        if config.causal and parts == [WHOLE, -1, *[WHOLE] * (axes - 2)]:
+        if config.causal and parts == [WHOLE, -1, WHOLE]:
             selection = Selection(key, (None,) * len(key))
             return cls(selection=selection, last_step=True, stepwise=True, **options)
         cut = _CutAxes(config)
