@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load import inputs
+from rnnshapes.load.check_shape import match_input
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Tap
 
@@ -268,7 +269,7 @@ def test_python_accepts_arrays_and_nested_lists() -> None:
 # --- Sources of x ---------------------------------------------------------------------------------
 
 
-def joined(source: Any, steps: int, *samples: slice) -> np.ndarray:
+def read_in_blocks(source: Any, steps: int, *samples: slice) -> np.ndarray:
     """Return x from its blocks of so many time steps."""
     blocks = list(source.blocks(steps, *samples))
     assert all(block.shape[1] <= steps for block in blocks)
@@ -282,8 +283,8 @@ def test_random_numbers_do_not_depend_on_blocks(more: dict[str, Any]) -> None:
     x = inputs.full_array(source)
     assert x.shape == shape
     for steps in (1, 2, 3, 7, 8):
-        np.testing.assert_array_equal(joined(source, steps), x)
-    np.testing.assert_array_equal(joined(source, 3, slice(1, 3)), x[1:3])
+        np.testing.assert_array_equal(read_in_blocks(source, steps), x)
+    np.testing.assert_array_equal(read_in_blocks(source, 3, slice(1, 3)), x[1:3])
     assert x.dtype == (np.int64 if "words" in more else np.float32)
     for other in ({"seed": 6}, {"index": 1}):
         changed = inputs.RandomInput(**{"shape": shape, "seed": 5, **more, **other})
@@ -322,8 +323,8 @@ def test_array_is_rounded_in_blocks() -> None:
     source = inputs.ArrayInput(array, "x")
     with np.errstate(over="ignore"):
         expected = array.astype("float32")
-    np.testing.assert_array_equal(joined(source, 3), expected)
-    np.testing.assert_array_equal(joined(source, 7, slice(1, 2)), expected[1:2])
+    np.testing.assert_array_equal(read_in_blocks(source, 3), expected)
+    np.testing.assert_array_equal(read_in_blocks(source, 7, slice(1, 2)), expected[1:2])
     assert inputs.full_array(inputs.ArrayInput(array, "x", "float64")).dtype == np.float64
     (row,) = inputs.ArrayInput(array[0, 0], "x").blocks(2, slice(1, 3))
     np.testing.assert_array_equal(row, array[0, 0, 1:3])
@@ -369,6 +370,22 @@ def test_archive_array_is_chosen_by_input_name(tmp_path: Path) -> None:
                 inputs.read_input(path, None, wanted)
         else:
             assert inputs.read_input(path, None, wanted).array[0, 0] == expected
+
+
+def test_several_arrays_have_names_or_an_order() -> None:
+    calls = [LayerCall(name, "InputLayer", {"batch_shape": (None, 6, 3)}) for name in "cab"]
+    network = assemble(LayerGraph(tuple(calls), (Tap(0),)))
+    one, two, three = (np.full((2, 6, 3), number) for number in (1.0, 2.0, 3.0))
+    for x, expected in (
+        ({"b": three, "c": one, "a": two}, [1, 2, 3]),
+        ([three, one, two], [3, 1, 2]),
+    ):
+        _, found = match_input(network, x, {})
+        assert [source.array[0, 0, 0] for source in found] == expected
+    others = {"q": two, "p": one, "r": three}, {"a": one, "b": two, "q": three}
+    for wrong in ([one, two], {"a": one, "b": two}, [one] * 4, {}, *others):
+        with pytest.raises(InputError, match="c, a, b"):
+            match_input(network, wrong, {})
 
 
 def test_sources_are_described_once_where_they_are_alike() -> None:

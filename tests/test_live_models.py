@@ -92,6 +92,19 @@ def test_live_model_is_traced_and_verified(shape: tuple) -> None:
     assert result.passed, result
 
 
+def test_inputs_of_a_dictionary_keep_their_names() -> None:
+    """Keras orders them by key, whatever their shapes."""
+    b, a = keras.Input((6, 3), name="b"), keras.Input((6, 3), name="a")
+    joined = layers.Subtract()([layers.LSTM(4)(b), layers.GRU(4)(a)])
+    made = randomized(keras.Model({"b": b, "a": a}, layers.Dense(2)(joined)))
+    rng = np.random.default_rng(4)
+    x = {name: rng.standard_normal((3, 6, 3)).astype("f") for name in ("b", "a")}
+    traced = rnnshapes.trace(made, x=x)
+    expected = made.predict(x, verbose=0)
+    np.testing.assert_array_equal(traced.output_keras, expected)
+    np.testing.assert_allclose(traced.output, expected, atol=1e-5)
+
+
 def test_open_steps_come_from_caller() -> None:
     """Or from the data; without either the message names the missing size."""
     model = functional((None, 3))

@@ -30,8 +30,8 @@ def match_input(
 
     Args:
         network: The network; some of its sizes may be open.
-        x: An array or a file. For several inputs a list, a mapping by name, or a .npz file with
-            an array for each.
+        x: An array or a file. For several inputs a list, a mapping by their names, or a .npz file,
+            with an array for each.
         stated: Sizes that the user gave, by their names.
 
     Raises:
@@ -67,7 +67,14 @@ def _input_arrays(network: Network, x: Any) -> list[ArrayInput]:
                 f"each, by their names: {names}"
             )
         return [read_input(Path(x), None, node.name) for node in nodes]
-    values = list(x.values()) if isinstance(x, Mapping) else list(x)
+    if isinstance(x, Mapping) and len(nodes) > 1:
+        if set(x) != {node.name for node in nodes}:
+            raise InputError(
+                f"the model has the inputs {names}; the dictionary has "
+                f"{', '.join(map(str, x)) or 'none'}; give it an array for each, by these names"
+            )
+        x = {node.name: x[node.name] for node in nodes}
+    values = list(x.values() if isinstance(x, Mapping) else x)
     if len(values) != len(nodes):
         raise InputError(
             f"the model has {len(nodes)} inputs ({names}), {len(values)} were given; "
