@@ -16,7 +16,9 @@ from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.layers.config import Source
 from rnnshapes.network.layers.operations import fill_in
 from rnnshapes.ops.constant import Constant
+from rnnshapes.ops.dims import Dim, dim_texts
 from rnnshapes.ops.numpy_ops import NumpyOps
+from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 
 SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 3, 4), (4,)
 X, Y, Z = Source(0), Source(1), Source(2)
@@ -199,6 +201,7 @@ PRODUCTS: list[Case] = [
     ("Einsum", {"subscripts": "btd,bd->bt"}, [SEQUENCE, FEATURES], (X, Y)),
     ("Einsum", {"subscripts": "b...,b...->b..."}, [SEQUENCE, FEATURES], (X, Y)),
 ]
+COMBINED = {case[0] for case in COMBINATIONS}
 CASES: list[Case] = [
     *(("GetItem", {}, [shape], (X, key)) for shape, key in KEYS),
     *COMBINATIONS,
@@ -288,6 +291,88 @@ def test_stepwise_operation_treats_steps_alike(case: Case) -> None:
         for a, b, c in zip(first, other, last, strict=True)
     )
     assert layer.stepwise is alike or (alike and case[0] in CAUTIOUS)
+
+
+#: Operations that take Booleans, as the result of a comparison, and return Booleans.
+MOVING = {"GetItem", "Copy", "LogicalNot", "Reshape", "Transpose", "Swapaxes"} | {
+    *("Moveaxis", "ExpandDims", "Squeeze", "Flip"),
+}
+
+
+def test_booleans_are_moved_and_not_computed_with() -> None:
+    for kind, options, shapes, arguments in CASES:
+        if len(shapes) > 1 or arguments[0] != X or kind in COMBINED:
+            continue
+        calls = (
+            LayerCall("x", "InputLayer", {"batch_shape": (None, *shapes[0])}),
+            LayerCall("true", "keras.ops.Greater", {}, (Tap(0),), arguments=(X, 0.25)),
+            LayerCall("layer", f"keras.ops.{kind}", options, (Tap(1),), arguments=arguments),
+        )
+        layer = assemble(LayerGraph(calls, (Tap(2),))).nodes[-1].layer
+        expected = kind in MOVING
+        assert (layer.declared_shapes is None, layer.is_boolean) == (expected, expected), kind
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "dims"),
+    [
+        (FEATURES, -1, ("N", "2")),
+        (SEQUENCE, 1, ("N", "T'", "D")),
+        (SEQUENCE, -1, ("N", "T", "2")),
+        (IMAGES, -1, ("N", "T", "3", "2")),
+    ],
+)
+def test_parts_of_time_alone_get_a_name(shape: Any, axis: int, dims: tuple[str, ...]) -> None:
+    options = {"indices_or_sections": 2, "axis": axis}
+    (first, second) = network_of(("Split", options, [shape], (X,))).node_shapes[-1].shapes
+    assert dim_texts(first) == dim_texts(second) == dims
+
+
+def test_sums_of_matrices_are_float32() -> None:
+    """Those of some einsums, which TensorFlow computes in another way, are not."""
+    found = {
+        (kind, network_of((kind, options, *more)).nodes[-1].layer.contraction.sums_in_float16)
+        for kind, options, *more in PRODUCTS
+    }
+    assert found == {("Matmul", False), ("Einsum", False), ("Einsum", True)}
+
+
+#: Combinations of a, b and c, and what is written of them.
+WRITTEN: list[tuple[str, tuple[Any, ...], str]] = [
+    *(("Add", (X, Y), "a + b"), ("Add", (Y, X), "b + a"), ("Add", (-1.5, X), "a + -1.5")),
+    *(("Subtract", (Y, X), "b - a"), ("Subtract", (-1.5, X), "-1.5 - a")),
+    *(("Multiply", (Y, X), "b × a"), ("Multiply", (-1.5, X), "a × -1.5")),
+    *(("Divide", (Y, X), "b / a"), ("TrueDivide", (-1.5, X), "-1.5 / a")),
+    *(("Maximum", (X, Y), "max(a, b)"), ("Minimum", (-1.5, X), "min(-1.5, a)")),
+    *(("Greater", (X, 0.5), "a > 0.5"), ("GreaterEqual", (Y, X), "b >= a")),
+    *(("Less", (Y, X), "b < a"), ("LessEqual", (-1.5, X), "-1.5 <= a")),
+    *(("Equal", (Y, X), "b == a"), ("NotEqual", (X, Y), "a != b")),
+    *(("LogicalAnd", (X, Y), "min(a != 0, b != 0)"), ("LogicalOr", (Y, X), "max(b != 0, a != 0)")),
+    *(("LogicalXor", (X, Y), "(a != 0) != (b != 0)"), ("Where", (X, Z, Y), "where(a, c, b)")),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "text"), WRITTEN)
+def test_combinations_are_written_in_order(kind: str, arguments: Any, text: str) -> None:
+    count = sum(isinstance(part, Source) for part in arguments)
+    layer = network_of((kind, {}, [FEATURES] * count, arguments)).nodes[-1].layer
+    shape, tape = (Dim.named("N"), Dim.named("D")), []
+    inputs = [Symbol(name, shape, tape) for name in "abc"[:count]]
+    assert layer.call(SymbolicOps(), inputs, None, Masks()).text == text
+
+
+@pytest.mark.parametrize(
+    ("other", "supported"),
+    [(0.5, True), (2, False), (array(4), True), (array(4, dtype="int32"), False)],
+)
+def test_booleans_count_beside_numbers_alone(other: Any, *, supported: bool) -> None:
+    calls = (
+        LayerCall("x", "InputLayer", {"batch_shape": (None, 4)}),
+        LayerCall("true", "keras.ops.Greater", {}, (Tap(0),), arguments=(X, 0.25)),
+        LayerCall("layer", "keras.ops.Multiply", {}, (Tap(1),), arguments=(X, other)),
+    )
+    layer = assemble(LayerGraph(calls, (Tap(2),))).nodes[-1].layer
+    assert (layer.declared_shapes is None) == supported
 
 
 def test_operations_keep_the_mask_of_a_returned_tensor() -> None:

@@ -112,8 +112,12 @@ class Symbol:
         return self._result(f"{other:g} - {self.factor}", f"{other:g} - {self.short}", "-")
 
     def compare(self, relation: str, other: Symbol) -> Symbol:
-        """Return ``this > other``, or another relation of the two."""
-        return self._elementwise(f"{self.text} {relation} {other.text}", relation, other)
+        """Return ``this > other``, or another relation of the two; a relation gets brackets."""
+        left, right = (
+            f"({text})" if set(RELATIONS) & set(outside_brackets(text).split(" ")) else text
+            for text in (self.text, other.text)
+        )
+        return self._elementwise(f"{left} {relation} {right}", relation, other)
 
     def activated(self, name: str) -> Symbol:
         """Return ``name(this)``, of the same shape."""

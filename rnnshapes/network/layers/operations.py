@@ -441,8 +441,8 @@ def _require_dtype(config: LayerConfig, constant: Constant) -> None:
 def _require_broadcast(config: LayerConfig, shapes: Sequence[Shape]) -> None:
     """Raise UnsupportedError for axes that may have different sizes, and are not of length 1."""
     for dims in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=Dim.of(1)):
-        first, *others = [dim for dim in dims if dim != 1] or [Dim.of(1)]
-        if not all(config.is_same_size(first, dim) for dim in others):
+        longer = [dim for dim in dims if dim != 1]
+        if not all(config.is_same_size(longer[0], dim) for dim in longer):
             raise UnsupportedError("its tensors may have different sizes, which is not supported")
 
 
