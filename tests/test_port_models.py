@@ -53,6 +53,20 @@ def test_masked_steps_keep_the_state(cell: str, value: float, in_file: bool, tmp
     assert explained(rnnshapes.verify(model, x=x, against=read)) == [("mask.ignored",)]
 
 
+def test_port_of_steps_that_are_cut_has_a_verdict() -> None:
+    """Python 3.11 has no hash of the slices that such a layer holds."""
+
+    def cut(x: Any) -> Any:
+        h = la.SimpleRNN(5, return_sequences=True, name="rnn")(x[:, :, 1:])
+        return la.Dense(2, name="head")(h[:, -1])
+
+    model = randomized(functional(cut, (8, 4)))
+    arrays = rnnshapes.golden(model, N=3, keras=False).arrays
+    wrong = rnnshapes.verify(model, N=3, against={"y_hat": 2 * arrays["y_hat"]})
+    assert explained(wrong) == [("head.scaled",)]
+    assert rnnshapes.verify(model, N=3, against={"y_hat": arrays["y_hat"]}).passed
+
+
 def test_words_that_are_masked_keep_the_state() -> None:
     """Index 0 of an Embedding with mask_zero; x is whole numbers."""
     model = randomized(

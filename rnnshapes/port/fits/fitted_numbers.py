@@ -418,7 +418,8 @@ def _factors_of_layers(base: Hypothesis, extent: Extent) -> Iterator[Fit]:
     """Yield fits of the factor of each array of a layer that is no recurrence."""
     network = base.network
     positions = network.head if extent.in_head else range(len(network.nodes))
-    for layer in dict.fromkeys(network.nodes[at].layer for at in positions):
+    layers = {network.nodes[at].layer.name: network.nodes[at].layer for at in positions}
+    for layer in layers.values():
         for weight in layer.groups.get(layer.name, ()) if not layer.directions else ():
             if layer.name in base.weights and weight.key in base.weights[layer.name]:
                 yield _one_factor(base, layer, layer.name, weight)
