@@ -52,8 +52,6 @@ _STARTS_IN_VAIN = 12
 _MOST_PRODUCTS_OF_UNIT = 5e5
 #: About how many products are computed at once for several starts.
 _PRODUCTS_AT_ONCE = 4e6
-#: States below this share of the largest are refined as if they had this size.
-_SMALL = 0.01
 #: A weight is another one if it differs by more than so many standard errors.
 _STANDARD_ERRORS = 12.0
 #: Nothing decides a change if more than this share of its variance is due to the ridge.
@@ -361,8 +359,6 @@ class _LeastSquaresFit:
     ) -> None:
         self.system, self.units, self.rows = system, units, rows
         self.expected, self.regressors, self.weights = expected, regressors, weights
-        #: Factor of each residual, (units, equations).
-        self.equation_weights: Array = np.ones(1)
         self.sizes = [part.shape[1] for part in regressors]
 
     def solve(self) -> Array | None:
@@ -387,17 +383,8 @@ class _LeastSquaresFit:
             remaining = np.setdiff1d(remaining, numbers[explained])
             tried += len(starts)
             if not len(remaining):
-                return self.refined(changes)
+                return self.nearest(changes)  # as near as rounding allows
         return None
-
-    def refined(self, changes: Array) -> Array:
-        """Fit again with each residual divided by the size of its state: all count alike."""
-        states = np.concatenate([a[self.rows][:, self.units] for a in self.system.after.values()])
-        sizes = np.maximum(np.abs(states.T), _SMALL * np.abs(states).max())
-        self.equation_weights = sizes.max() / sizes
-        nearer = self.nearest(changes)
-        self.equation_weights = np.ones(1)
-        return nearer
 
     def starts(self) -> Iterator[Array]:
         """Yield changes from which fits may start, (several, units, numbers).
@@ -483,7 +470,7 @@ class _LeastSquaresFit:
         residuals = self.system._residuals(self.arguments(changes), self.units, self.rows)
         joined = np.concatenate(list(residuals.values())).T
         finite: Array = np.where(np.isfinite(joined), joined, 1e30)
-        return finite * self.equation_weights
+        return finite
 
     def derivative(self, changes: Array) -> Array:
         """Return how the states follow the changes, (units, equations, numbers)."""
@@ -501,7 +488,7 @@ class _LeastSquaresFit:
                 np.concatenate([slope.T[:, :, None] * part[None] for slope in slopes], axis=1)
             )
         finite: Array = np.nan_to_num(np.concatenate(columns, axis=2))
-        return finite * self.equation_weights[..., None]
+        return finite
 
 
 #: The change of an argument from which a derivative is taken.
