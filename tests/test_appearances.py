@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
 from rnnshapes.port.appearance import appearance
+from rnnshapes.port.compare import fully_reported
 from rnnshapes.port.hypothesis import Mistake
 from tests.helpers.handmade import FUNCTIONS, LAYERS, Port, weights_of
+from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import hypothesis_of
 
 Array = np.ndarray
@@ -58,11 +61,19 @@ def with_peak(states: dict[str, Array]) -> dict[str, Array]:
     return plus(states, noise)
 
 
+def wrong_after_ten_steps(states: dict[str, Array]) -> dict[str, Array]:
+    """Return states that are wrong after twenty thousand right numbers."""
+    noise = 1e-3 * np.random.default_rng(0).standard_normal((1, 100, 15, 20))
+    noise[:, :, :10] = 0.0
+    return plus(states, noise)
+
+
 NEAR_CASES: list[tuple[dict[str, Any], Any]] = [
     ({}, lambda states: plus(states, 0.06 * NOISE)),  # too large
     ({}, with_peak),
     ({"N": 1, "T": 15}, lambda states: plus(states, 1e-3 * NOISE[:, :1, :15])),  # too few
     ({}, lambda states: states),  # right
+    ({"N": 100, "M": 20, "T": 15}, wrong_after_ten_steps),
 ]
 
 
@@ -70,6 +81,32 @@ NEAR_CASES: list[tuple[dict[str, Any], Any]] = [
 def test_other_errors_are_no_noise(spec: dict[str, Any], change: Any) -> None:
     states = change(states_of(Port("simple"), **spec))
     assert ids(looks_of(states, cell="simple", **spec)) == []
+
+
+def test_few_numbers_look_like_nothing() -> None:
+    """Any fifteen of them are smooth in z."""
+    sizes = {"N": 1, "T": 3}
+    states = plus(states_of(Port("gru"), **sizes), 1e-3 * NOISE[:, :1, :3])
+    assert looks_of(states, cell="gru", **sizes) == ()
+
+
+@pytest.mark.parametrize("cell", ["simple", "gru"])
+def test_infinite_steps_look_like_nothing(cell: str) -> None:
+    """The states of a SimpleRNN are infinite, those of a GRU NaN."""
+    x = np.full((3, 30, 4), 1e4, "f")
+    assert looks_of({"h": NOISE[0]}, cell=cell, activation="exponential", x=x) == ()
+
+
+def test_stacks_of_cells_look_like_nothing() -> None:
+    cells = [la.SimpleRNNCell(5, name="one"), la.GRUCell(4, name="other")]
+    rnn = la.RNN(cells, return_sequences=True, name="rnn")
+    model = randomized(sequential(rnn, shape=(30, 4)))
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays
+    states = {key: golden[key].astype(float) for key in ("rnn.h1", "rnn.h2")}
+    noisy = {key: a + 1e-3 * NOISE[0, ..., : a.shape[2]] for key, a in states.items()}
+    base = hypothesis_of(noisy, model=model, N=3)
+    assert [one.name for one in fully_reported(base)] == ["rnn"]
+    assert appearance(base, "float32") == ()
 
 
 def test_other_weights_are_no_noise() -> None:
@@ -81,6 +118,16 @@ def test_other_weights_are_no_noise() -> None:
     }
     h = Port("gru").run(weights, golden["x"])["h"].astype(float)
     assert ids(looks_of({"h": h}, cell="gru")) == []
+
+
+def test_wrong_bias_is_no_table() -> None:
+    """Steps in z would explain so few numbers, too."""
+    spec = {"N": 1, "T": 30, "D": 1, "M": 3, "seed": 55, "cell": "gru"}
+    golden = rnnshapes.golden(**{**SIZES, **spec}).arrays
+    weights = weights_of(golden, "gru", "")
+    error = 1e-3 * np.random.default_rng(55).standard_normal(weights["bias"].shape)
+    h = Port("gru").run({**weights, "bias": weights["bias"] + error}, golden["x"])["h"]
+    assert looks_of({"h": h.astype(float)}, **spec) == ()
 
 
 def test_noise_in_z_is_no_noise_of_states() -> None:
@@ -142,6 +189,14 @@ def test_smooth_errors_of_activations_are_seen(
     (look,) = looks_of(states, cell=cell, go_backwards=backwards)
     assert look.id == "activation.approximated"
     assert [name for name in ("tanh", "sigmoid") if name in look.text] == names.split()
+
+
+@pytest.mark.parametrize(("error", "small"), [(0.12, True), (0.18, False)])
+def test_approximations_are_off_by_little(error: float, small: bool, monkeypatch: Any) -> None:
+    """The largest error counts, though only few z have it."""
+    monkeypatch.setitem(FUNCTIONS, "own", lambda z: np.tanh(z) - error * np.exp(-((z - 2) ** 2)))
+    states = states_of(Port("simple", dtype="float64", activation="own"))
+    assert ids(looks_of(states, cell="simple")) == ["activation.approximated"] * small
 
 
 def test_the_largest_smooth_error_is_measured() -> None:

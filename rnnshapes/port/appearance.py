@@ -63,12 +63,14 @@ def appearance(hypothesis: Hypothesis, dtype: str) -> tuple[Mistake, ...]:
         if len(one.direction.cell.cells_by_suffix) > 1:  # a stack of cells
             continue
         alone = replace(hypothesis, quantities=tuple(one.quantities.values()))
-        if all(check.agrees for check in compare_quantities(alone, dtype)):
+        checks = compare_quantities(alone, dtype)
+        if all(check.agrees for check in checks):
             continue  # what is left is rounding
         x = np.asarray(one.x, np.float64)
         w = bind(one.direction.name, hypothesis.weights, "float64")
         with np.errstate(all="ignore"):
-            mistake = _recurrence_appearance(_Steps(one.direction, x, one.states, w))
+            steps = _Steps(one.direction, x, one.states, w)
+            mistake = _recurrence_appearance(steps, max(check.bound for check in checks))
         if mistake is not None:
             several = len(network.recurrent) > 1 or len(one.node.scans) > 1
             text = f"{mistake.text}, in {one.name}" if several else mistake.text
@@ -76,9 +78,12 @@ def appearance(hypothesis: Hypothesis, dtype: str) -> tuple[Mistake, ...]:
     return tuple(mistakes)
 
 
-def _recurrence_appearance(steps: _Steps) -> Mistake | None:
-    """Return what the difference of one recurrence looks like, if it looks like anything."""
-    if not np.isfinite(steps.residual).all() or not steps.residual.any():
+def _recurrence_appearance(steps: _Steps, rounding: float) -> Mistake | None:
+    """Return what the difference of one recurrence looks like, if it looks like anything.
+
+    ``rounding`` is the median bound of its states: about how far rounding alone moves them.
+    """
+    if not np.isfinite(steps.residual).all() or np.abs(steps.residual).max() <= rounding:
         return None
     return (_is_small(steps) and (_smooth(steps) or _sawtooth(steps))) or _noise(steps)
 
