@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from rnnshapes.network.weights import Weights
+from rnnshapes.cells.cell import Cell
 from rnnshapes.ops.activations import Array
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
 from rnnshapes.port.mistakes.cell_changes import (
     ARRAY_NAMES,
+    Arrays,
+    changed_cells,
     differ,
     directions_of,
 )
@@ -23,13 +27,26 @@ from rnnshapes.port.screening import relative_distance, window
 _NOT_FAR = 0.5
 #: How many steps the distance is measured over.
 _STEPS = 8
+#: Whether the biases are rounded, too.
+_BIASES = (True, False)
+
+
+class _Whose(NamedTuple):
+    """Whose weights are rounded, in words, and whether these are those of cells alone."""
+
+    text: str
+    cells_alone: bool
+
+
+_OF_CELLS, _ALL = _Whose("the weights of the recurrence", True), _Whose("all weights", False)
 
 
 def rounded_weights(hypothesis: Hypothesis) -> Variations:
     """Round every weight to float16 or bfloat16."""
     for dtype in ("float16", "bfloat16"):
-        mistake = Mistake(f"weights.{dtype}", f"the weights are rounded to {dtype}")
-        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded)
+        mistake = Mistake(f"weights.{dtype}", f"are rounded to {dtype}")
+        whose = _Whose("the weights", cells_alone=False)
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, whose=(whose,))
 
 
 def quantized_weights(hypothesis: Hypothesis) -> Variations:
@@ -43,31 +60,24 @@ def quantized_weights(hypothesis: Hypothesis) -> Variations:
     if relative_distance(window(hypothesis, _STEPS).of(hypothesis)) > _NOT_FAR:
         return
     for dtype in ("float16", "bfloat16"):
-        text = f"the weights of the recurrence are rounded to {dtype}"
-        mistake = Mistake(f"weights.{dtype}", text)
-        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, cells=True)
+        mistake = Mistake(f"weights.{dtype}", f"are rounded to {dtype}")
+        yield from _rounded(hypothesis, mistake, PRECISIONS[dtype].rounded, whose=(_OF_CELLS,))
     for grid in _GRIDS:
-        every = _on_grid_of_gates(hypothesis, grid)
-        for biases, cells in itertools.product((False,) if grid.is_rare else (True, False), _CELLS):
-            kept = "" if biases else ", the biases are not"
-            text = f"{_WHOSE[cells]} are rounded to {grid.text}{kept}"
-            mistake = Mistake("weights.quantized", text)
-            yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
+        mistake = Mistake("weights.quantized", f"are rounded to {grid.text}")
+        yield from _rounded(hypothesis, mistake, grid, biases=_BIASES)
     for unit, what in _STEPS_OF_WEIGHTS.items():
         ways = {"rounded": multiples_of(unit), "truncated": _multiples_toward_0(unit)}
         if unit in _FRACTIONAL_BITS:
             ways["rounded down"] = multiples_below(unit)
         for how, rounded in ways.items():
-            every = _map_weights(hypothesis, rounded)
-            for cells in _CELLS:
-                text = f"{_WHOSE[cells]} are {how} to {what}"
-                mistake = Mistake("weights.quantized", text)
-                yield from _with_rounded(hypothesis, mistake, every, cells=cells)
+            mistake = Mistake("weights.quantized", f"are {how} to {what}")
+            yield from _rounded(hypothesis, mistake, rounded)
     yield from _in_one_layer(hypothesis)
-    yield from _truncated_weights(hypothesis)
+    mistake = Mistake("weights.bfloat16", "are truncated to bfloat16")
+    yield from _rounded(hypothesis, mistake, _truncated_to_bfloat16)
     for digits in (3, 4, 5):
-        mistake = Mistake("weights.quantized", f"all weights have {digits} significant digits")
-        yield from _rounded(hypothesis, mistake, _with_significant(digits))
+        mistake = Mistake("weights.quantized", f"have {digits} significant digits")
+        yield from _rounded(hypothesis, mistake, _with_significant(digits), whose=(_ALL,))
 
 
 def _in_one_layer(hypothesis: Hypothesis) -> Variations:
@@ -76,52 +86,39 @@ def _in_one_layer(hypothesis: Hypothesis) -> Variations:
     for name, layer in layers.items() if len(layers) > 1 else ():
         alone = replace(hypothesis, scope=frozenset(d.name for d in layer.directions))
         for grid in (Grid(8, "array"), Grid(8, "column")):
-            every = _on_grid_of_gates(hypothesis, grid)
-            for biases in (True, False):
-                kept = "" if biases else ", the biases are not"
-                text = f"the weights of {name} alone are rounded to {grid.text}{kept}"
-                mistake = Mistake("weights.quantized", text, Where(layer=name))
-                yield from _with_rounded(alone, mistake, every, cells=True, biases=biases)
+            text = f"are rounded to {grid.text}"
+            mistake = Mistake("weights.quantized", text, Where(layer=name))
+            whose = _Whose(f"the weights of {name} alone", cells_alone=True)
+            yield from _rounded(alone, mistake, grid, whose=(whose,), biases=_BIASES)
 
 
 def _other_scales(hypothesis: Hypothesis) -> Variations:
     """Round both kernels of each cell to int8, and read one of them with the other's scale."""
     kernel, recurrent = (ARRAY_NAMES[key] for key in ("Wx", "Wh"))
-    for exchanged, read_as in (
-        (("Wh",), f"{recurrent} is read with the scale of {kernel}"),
-        (("Wx",), f"{kernel} is read with the scale of {recurrent}"),
-        (("Wx", "Wh"), "each is read with the scale of the other"),
+    for scale_of, read_as in (
+        ({"Wx": "Wx", "Wh": "Wx"}, f"{recurrent} is read with the scale of {kernel}"),
+        ({"Wx": "Wh", "Wh": "Wh"}, f"{kernel} is read with the scale of {recurrent}"),
+        ({"Wx": "Wh", "Wh": "Wx"}, "each is read with the scale of the other"),
     ):
-        weights = dict(hypothesis.weights)
-        for direction in directions_of(hypothesis):
-            arrays = hypothesis.weights[direction.name]
-            if "Wx" in arrays and "Wh" in arrays:
-                scales = {key: np.max(np.abs(arrays[key]), initial=_TINY) for key in ("Wx", "Wh")}
-                read = dict(scales)
-                for key in exchanged:
-                    read[key] = scales["Wh" if key == "Wx" else "Wx"]
-                weights[direction.name] = {
-                    **arrays,
-                    **{key: Grid(8)(arrays[key]) * (read[key] / scales[key]) for key in scales},
-                }
         text = f"the kernels are rounded to int8, and {read_as}"
-        mistake = Mistake(
-            "weights.other_scale", text, own_fix="multiply each array by its own scale"
-        )
-        if any(differ(weights[group], a) for group, a in hypothesis.weights.items()):
-            yield mistake, replace(hypothesis, weights=weights)
+        fix = "multiply each array by its own scale"
+        mistake = Mistake("weights.other_scale", text, own_fix=fix)
+        yield from changed_cells(hypothesis, mistake, partial(_with_scales, scale_of=scale_of))
+
+
+def _with_scales(cell: Cell, arrays: Arrays, scale_of: Mapping[str, str]) -> tuple[Cell, Arrays]:
+    """Return a cell with kernels that are rounded to int8, and read with the scale of one."""
+    scales = {key: np.max(np.abs(arrays[key]), initial=_TINY) for key in scale_of}
+    read = {k: Grid(8)(arrays[k]) * (scales[of] / scales[k]) for k, of in scale_of.items()}
+    return cell, {**arrays, **read}
 
 
 def _pruned_weights(hypothesis: Hypothesis) -> Variations:
     """Set small weights to 0."""
-    for limit, cells in itertools.product((0.01, 0.02, 0.05, 0.1), _CELLS):
-        text = f"{_WHOSE[cells]} are 0 where |w| < {limit:g}"
+    for limit in (0.01, 0.02, 0.05, 0.1):
         fix = "keep small weights, or accept the error with --tolerance"
-        every = _map_weights(hypothesis, _pruned_below(limit))
-        for biases in (True, False):
-            kept = "" if biases else "; the biases are unchanged"
-            mistake = Mistake("weights.pruned", f"{text}{kept}", own_fix=fix)
-            yield from _with_rounded(hypothesis, mistake, every, cells=cells, biases=biases)
+        mistake = Mistake("weights.pruned", f"are 0 where |w| < {limit:g}", own_fix=fix)
+        yield from _rounded(hypothesis, mistake, _pruned_below(limit), biases=_BIASES)
 
 
 def _pruned_below(limit: float) -> Callable[[Array], Array]:
@@ -130,29 +127,23 @@ def _pruned_below(limit: float) -> Callable[[Array], Array]:
 
 def _overflowed_weights(hypothesis: Hypothesis) -> Variations:
     """Truncate or clip the weights, or store them as fractions, which may wrap around."""
-    for cells in _CELLS:
-        mistake = Mistake("weights.quantized", f"{_WHOSE[cells]} are truncated to whole numbers")
-        yield from _rounded(hypothesis, mistake, np.trunc, cells=cells)
+    mistake = Mistake("weights.quantized", "are truncated to whole numbers")
+    yield from _rounded(hypothesis, mistake, np.trunc)
+    for limit in (0.5, 1.0, 2.0):
+        mistake = Mistake("weights.clipped", f"are clipped to ±{limit:g}")
+        yield from _rounded(hypothesis, mistake, _clipped_to(limit))
     groups = {direction.name for direction in directions_of(hypothesis)}
-    largest = [
-        np.max(np.abs(a), initial=0.0) for g in groups for a in hypothesis.weights[g].values()
-    ]
-    if max(largest, default=0.0) < 0.5:
-        return
-    for limit, cells in itertools.product((0.5, 1.0, 2.0), _CELLS):
-        mistake = Mistake("weights.clipped", f"{_WHOSE[cells]} are clipped to ±{limit:g}")
-        yield from _rounded(hypothesis, mistake, _clipped_to(limit), cells=cells)
-    for bits, cells in itertools.product((7, 15) if max(largest) > 1.0 else (), _CELLS):
-        text = f"{_WHOSE[cells]} are clipped to -1 and 1 - 2^-{bits}"
-        mistake = Mistake("weights.clipped", text)
-        yield from _rounded(hypothesis, mistake, _clipped_below_1(bits), cells=cells)
-    if max(largest) < 1.0:  # nothing overflows
-        return
-    for bits, wraps, cells in itertools.product((7, 15), (False, True), _CELLS):
+    arrays = [a for group in groups for a in hypothesis.weights[group].values()]
+    if max((np.max(np.abs(a), initial=0.0) for a in arrays), default=0.0) < 1.0:
+        return  # nothing overflows
+    for bits in (7, 15):
+        mistake = Mistake("weights.clipped", f"are clipped to -1 and 1 - 2^-{bits}")
+        yield from _rounded(hypothesis, mistake, _clipped_below_1(bits))
+    for bits, wraps in itertools.product((7, 15), (False, True)):
         how = "wrap around" if wraps else "are saturated"
-        text = f"{_WHOSE[cells]} have {bits} fractional bits, and {how} at -1 and 1"
+        text = f"have {bits} fractional bits, and {how} at -1 and 1"
         mistake = Mistake("weights.overflow", text)
-        yield from _rounded(hypothesis, mistake, fractions(bits, wraps=wraps), cells=cells)
+        yield from _rounded(hypothesis, mistake, fractions(bits, wraps=wraps))
 
 
 def fractions(bits: int, *, wraps: bool) -> Callable[[Array], Array]:
@@ -173,14 +164,6 @@ def _clipped_to(limit: float) -> Callable[[Array], Array]:
 
 def _clipped_below_1(bits: int) -> Callable[[Array], Array]:
     return lambda values: np.clip(values, -1.0, 1.0 - 2.0**-bits)
-
-
-def _truncated_weights(hypothesis: Hypothesis) -> Variations:
-    """Cut the weights off after the bits of bfloat16."""
-    for cells in _CELLS:
-        text = f"{_WHOSE[cells]} are truncated to bfloat16"
-        mistake = Mistake("weights.bfloat16", text)
-        yield from _rounded(hypothesis, mistake, _truncated_to_bfloat16, cells=cells)
 
 
 def _truncated_to_bfloat16(values: Array) -> Array:
@@ -230,12 +213,6 @@ class Grid:
     power_of_two: bool = False
     has_zero_point: bool = False
     from_smallest: bool = False
-
-    @property
-    def is_rare(self) -> bool:
-        """Whether only few ports have it."""
-        common = Grid(self.bits, self.scales)
-        return self != common or self.scales == "gate"
 
     @property
     def text(self) -> str:
@@ -293,9 +270,6 @@ def grids(bits: int) -> tuple[Grid, ...]:
     return (Grid(bits, "array"), Grid(bits, "column"), *rare)
 
 
-#: Whether the weights of cells alone are rounded, and whose weights these are.
-_CELLS = (True, False)
-_WHOSE = {True: "the weights of the recurrence", False: "all weights"}
 #: Weights that are all 0 have about this scale.
 _TINY = 1e-30
 _GRIDS = tuple(grid for bits in (4, 8, 16) for grid in grids(bits))
@@ -304,70 +278,51 @@ _GRIDS = tuple(grid for bits in (4, 8, 16) for grid in grids(bits))
 def _rounded(
     hypothesis: Hypothesis,
     mistake: Mistake,
-    rounded: Callable[[Array], Array],
+    rounded: Callable[[Array], Array] | Grid,
     *,
-    cells: bool = False,
+    whose: Sequence[_Whose] = (_OF_CELLS, _ALL),
+    biases: Sequence[bool] = (True,),
 ) -> Variations:
-    """Round the weights, or those of cells alone."""
-    yield from _with_rounded(hypothesis, mistake, _map_weights(hypothesis, rounded), cells=cells)
+    """Round the weights, or those of cells alone, with the biases or without.
 
-
-def _map_weights(hypothesis: Hypothesis, rounded: Callable[[Array], Array]) -> Weights:
-    """Return every weight of a hypothesis, rounded."""
-    return {
-        group: {key: rounded(np.asarray(a, np.float64)) for key, a in arrays.items()}
-        for group, arrays in hypothesis.weights.items()
-    }
-
-
-def _on_grid_of_gates(hypothesis: Hypothesis, grid: Grid) -> Weights:
-    """Return every weight of a hypothesis on a grid, which may have a scale for each gate."""
-    gates = {
-        (group, weight.key): max(1, len(weight.gates))
+    The text of the mistake is a predicate: whose weights they are is put before it.
+    """
+    groups = {direction.name for direction in directions_of(hypothesis)}
+    known = {
+        (group, weight.key): weight
         for layer in hypothesis.network.layers
         for group, weights in layer.groups.items()
         for weight in weights
     }
-    return {
-        group: {
-            key: grid(np.asarray(a, np.float64), gates.get((group, key), 1))
-            for key, a in arrays.items()
-        }
+    # That of stacked cells has a name before it.
+    of_biases = {place for place, one in known.items() if one.name.rpartition("/")[2] == "bias"}
+
+    def of_array(place: tuple[str, str], values: Array) -> Array:
+        values = np.asarray(values, np.float64)
+        if isinstance(rounded, Grid) and place in known:
+            return rounded(values, max(1, len(known[place].gates)))
+        return rounded(values)
+
+    every = {
+        (group, key): of_array((group, key), a)
         for group, arrays in hypothesis.weights.items()
+        for key, a in arrays.items()
     }
-
-
-def _with_rounded(
-    hypothesis: Hypothesis,
-    mistake: Mistake,
-    every: Weights,
-    *,
-    cells: bool = False,
-    biases: bool = True,
-) -> Variations:
-    """Take rounded weights, or those of cells alone, with or without the biases."""
-    groups = {direction.name for direction in directions_of(hypothesis)}
-    kept = set() if biases else set(_biases_of(hypothesis))
-    weights = {
-        group: {
-            key: every[group][key]
-            if (group in groups or not cells) and (group, key) not in kept
-            else a
-            for key, a in arrays.items()
+    for with_biases, (who, cells_alone) in itertools.product(biases, whose):
+        kept = set() if with_biases else of_biases
+        weights = {
+            group: {
+                key: every[group, key]
+                if (group in groups or not cells_alone) and (group, key) not in kept
+                else a
+                for key, a in arrays.items()
+            }
+            for group, arrays in hypothesis.weights.items()
         }
-        for group, arrays in hypothesis.weights.items()
-    }
-    if any(differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
-        yield mistake, replace(hypothesis, weights=weights)
-
-
-def _biases_of(hypothesis: Hypothesis) -> Iterator[tuple[str, str]]:
-    """Yield the group and the key of every bias; of stacked cells its name has the cell's first."""
-    for layer in hypothesis.network.layers:
-        for group, weights in layer.groups.items():
-            for weight in weights:
-                if weight.name.rpartition("/")[2] == "bias":
-                    yield group, weight.key
+        if any(differ(weights[group], arrays) for group, arrays in hypothesis.weights.items()):
+            but = "" if with_biases else "; the biases are unchanged"
+            text = f"{who} {mistake.text}{but}"
+            yield mistake._replace(text=text), replace(hypothesis, weights=weights)
 
 
 def multiples_of(unit: float) -> Callable[[Array], Array]:
