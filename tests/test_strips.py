@@ -337,6 +337,9 @@ def test_masked_steps_are_marked(steps: int, kind: ScaleKind) -> None:
 def test_without_finite_numbers_there_is_no_scale() -> None:
     """All masked, or all NaN."""
     assert "lowest" not in key(strip("signed", np.full((5, 2), np.nan)))
+    texts = [key(strip("signed", np.full((140, 2), value))) for value in (np.nan, 0.5)]
+    assert ["0.5" in text for text in texts] == [False, True]
+    assert ["from" in text for text in texts] == [False, True]
     masked = strip("signed", np.ones((50, 2)), unmasked=np.zeros(50, bool))
     assert "lowest" not in key(masked)
     assert rows(masked) == [MASKED * 50] * 2

@@ -300,9 +300,10 @@ def _remarks(
 ) -> Iterator[str]:
     """Yield what a column is the mean of, what the marks mean, and what is left out."""
     if columns.steps > columns.number:
-        low, high = _ends(values if strip.unmasked is None else values[:, strip.unmasked])
-        steps = _steps_text(columns)
-        yield f"each cell is the mean of {steps} steps, which go from {low:.3g} to {high:.3g}"
+        numbers = values if strip.unmasked is None else values[:, strip.unmasked]
+        low, high = _ends(numbers)
+        span = f", which go from {low:.3g} to {high:.3g}" if np.isfinite(numbers).any() else ""
+        yield f"each cell is the mean of {_steps_text(columns)} steps{span}"
     if masked.any():
         yield f"{MASKED} is masked"
     if not np.isfinite(means[:, ~masked]).all():
