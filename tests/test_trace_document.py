@@ -131,6 +131,21 @@ def test_as_many_units_as_fit_are_shown(kind: str, keras: bool) -> None:
     assert narrowest.keys() == set(range(1, 5))
 
 
+def test_numbers_of_any_size_stand_below_each_other() -> None:
+    """Each has the decimals for which there is room, and two digits are right in any case."""
+    x = np.array([1e-6, -0.003, 0.4, -12.3456, 150.25, -2e6])[None, :, None]
+    model = sequential(la.SimpleRNN(3, "linear"), la.Dense(2), shape=(6, 1))
+    recurrence = [np.ones((1, 3)), np.zeros((3, 3)), np.zeros(3)]
+    model.set_weights([*recurrence, -np.ones((3, 2)), np.zeros(2)])
+    (table,) = tables(result := rnnshapes.trace(model, x=x, show="y,h", keras=False), width=80)
+    headings = [column.heading for column in table.columns]
+    for heading, values in (("h_t", result.layers[0].states["h"]), ("y_hat_t", result.y_hat)):
+        at = next(i for i, text in enumerate(headings) if text.startswith(heading))
+        assert len({len(row.cells[at]) for row in table.rows}) == 1
+        shown = [[float(number) for number in row.cells[at].split()] for row in table.rows]
+        np.testing.assert_allclose(shown, values[0], rtol=0.05)
+
+
 def test_states_stand_in_the_table_or_are_drawn() -> None:
     """Up to six units are numbers; of more, or beside too little room, a drawing."""
     few, many = traced(M=6), traced(M=7)
@@ -308,6 +323,7 @@ def test_step_has_the_numbers_of_the_trace(options: Any, t: int) -> None:
     assert (record["schema"], record["t"], record["sample"]) == ("rnnshapes.step/1", t, 1)
     assert [layer["name"] for layer in record["layers"]] == [la_.name for la_ in result.layers]
     for found, layer in zip(record["layers"], result.layers, strict=True):
+        assert found["direction"] == ("backward" if layer.reverse else "forward")
         states = list(layer.states.values())
         for state, values in zip(found["states"], states, strict=True):
             np.testing.assert_allclose(state["data"], values[1, t], rtol=1e-11, atol=1e-14)

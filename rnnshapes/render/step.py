@@ -188,11 +188,12 @@ def compact_number(value: float, digits: int) -> str:
     width = digits + 3
     if not math.isfinite(value):
         return str(value)
-    short = re.sub(r"e([+-])0*(?=\d)", lambda e: f"e{e[1].strip('+')}", f"{value:.0e}")
-    if value and abs(value) < 0.5 * 10**-digits and len(short) <= width:
-        return short
     texts = (f"{value:.{decimals}f}" for decimals in range(digits, -1, -1))
-    return next((text for text in texts if len(text) <= width), short)
+    fitting = next((text for text in texts if len(text) <= width), "")
+    if fitting and (not value or abs(value) >= 0.5 * 10**-digits):
+        return fitting
+    short = re.sub(r"e([+-])0*(?=\d)", lambda e: f"e{e[1].strip('+')}", f"{value:.0e}")
+    return short if len(short) <= width else fitting or short
 
 
 def _time_line(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> list[Span]:

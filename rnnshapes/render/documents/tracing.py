@@ -51,8 +51,6 @@ _MOST_UNITS_IN_A_COLUMN, _UNITS_DRAWN = 6, 6
 _OUTPUT_MARK, _SHORT_OUTPUT_MARK = "← output", "←"
 #: Widths of a difference, with the gap before it, and of a number of y_hat, with a space.
 _WIDTH_OF_DIFFERENCE, _WIDTH_OF_NUMBER = COLUMN_GAP + len("2e-07"), 8
-#: From this size on, a number is written with an exponent in a narrow column.
-_LONG_NUMBER = 1000
 #: Keras agrees to so many times the unit roundoff of its dtype, on the scale of y_hat. Whether
 #: rounding explains a difference is proven by ``verify`` alone.
 _NEAR = 1000
@@ -319,7 +317,7 @@ def _units_column(series: Series, sample: int) -> StepColumn:
     def cell(t: int) -> str:
         if is_gate and np.isnan(values[t]).all():  # of a masked step
             return "-"
-        return " ".join(f"{_short_number(value, 2):>5}" for value in values[t].tolist())
+        return " ".join(f"{step.compact_number(value, 2):>5}" for value in values[t].tolist())
 
     return Column(f"{series.name.removeprefix('gate ')}_t"), cell
 
@@ -341,7 +339,8 @@ def _y_columns(result: Trace, series: Series, view: View) -> Iterator[StepColumn
     def cell_of(values: Array) -> Callable[[int], str]:
         more = " …" if units < all_units else ""
         return lambda t: (
-            " ".join(f"{_short_number(value, 4):>7}" for value in values[t, :units].tolist()) + more
+            " ".join(f"{step.compact_number(value, 4):>7}" for value in values[t, :units].tolist())
+            + more
         )
 
     for side, values in sides.items():
@@ -387,13 +386,6 @@ def _omitted_units(result: Trace, view: View) -> Iterator[Line]:
         yield Line(text, "dim")
 
 
-def _short_number(value: float, decimals: int) -> str:
-    """Return a number for a narrow column."""
-    if abs(value) < _LONG_NUMBER:
-        return f"{value:.{decimals}f}"
-    return step.compact_number(value, decimals)
-
-
 def _output_row(result: Trace, view: View) -> Table:
     """Return the model's output where no single step has one, as many units as fit."""
     numpy = result.output[view.sample].reshape(-1)
@@ -404,7 +396,7 @@ def _output_row(result: Trace, view: View) -> Table:
     more = " …" if units < numpy.size else ""
     columns = [Column(name) for name in sides]
     cells = [
-        " ".join(f"{_short_number(value, 4):>7}" for value in values[:units].tolist()) + more
+        " ".join(f"{step.compact_number(value, 4):>7}" for value in values[:units].tolist()) + more
         for values in sides.values()
     ]
     if result.output_keras is not None:
