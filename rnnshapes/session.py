@@ -129,7 +129,7 @@ class Session:
         return self._quantize(to, with_numbers=False)
 
     def quantize_with_golden(
-        self, to: str, only: Iterable[str] | None = None
+        self, to: str, only: Iterable[str] | None
     ) -> tuple[Quantization, Golden]:
         """Compute :func:`rnnshapes.quantize`, and a golden file of its integers."""
         from rnnshapes.forward import golden

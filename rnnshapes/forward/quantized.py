@@ -143,7 +143,7 @@ def quantize_network(
     sources: InputSources,
     scheme: Scheme,
     *,
-    with_numbers: bool = False,
+    with_numbers: bool,
 ) -> Quantization:
     """Run a network in fixed point.
 

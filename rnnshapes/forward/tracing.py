@@ -57,7 +57,7 @@ class LayerTrace:
     keras: Mapping[str, Array]
     gates: Mapping[str, Array]
     mask: Array | None
-    candidates: tuple[str, ...] = ()
+    candidates: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -87,10 +87,10 @@ class Trace(Result):
         keras: What Keras computed; None without Keras.
         recurrences: Returns the recurrences of a sample, of which each step can be evaluated.
         unsupported: Unsupported layers, whose values come from Keras.
+        sources: The inputs, of which a plot draws x.
         step_errors: The error of Keras at each step against one step of the equation from its
             own states, with its bound, over all samples: of ``y_hat`` and ``lstm.h``. Empty
             unless asked for. See :mod:`rnnshapes.verification.residuals`.
-        sources: The inputs, of which a plot draws x.
     """
 
     schema = "rnnshapes.trace/1"
@@ -104,9 +104,9 @@ class Trace(Result):
     not_finite: NonFinite | None
     keras: ModelOutputs | None
     recurrences: partial[tuple[RecurrenceSteps, ...]]
-    unsupported: tuple[str, ...] = ()
+    unsupported: tuple[str, ...]
+    sources: InputSources
     step_errors: Mapping[str, StepErrors] = field(default_factory=dict)
-    sources: InputSources = ()
 
     def step(self, t: int, sample: int = 0) -> TracedStep:
         """Return one step in full: every equation with its shapes and numbers.
@@ -231,7 +231,7 @@ def trace_network(
     network: Network,
     weights: Weights,
     sources: InputSources,
-    show: str | Iterable[str] = "y",
+    show: str | Iterable[str],
     keras: ModelOutputs | None = None,
     layer: str | None = None,
     on_block: BlockListener | None = None,

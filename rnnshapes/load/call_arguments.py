@@ -42,7 +42,7 @@ def sort_arguments(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     tensors_in: Callable[[Any], Iterator[T]],
-    class_name: str = "",
+    class_name: str,
 ) -> CallArguments[T]:
     """Sort the arguments of a call.
 

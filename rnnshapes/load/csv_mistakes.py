@@ -57,7 +57,7 @@ def heading_mistake(first: str, second: str) -> str:
     return ""
 
 
-def line_mistake(line: str, width: int | None = None, *, gaps: bool = False) -> str:
+def line_mistake(line: str, width: int | None, *, gaps: bool) -> str:
     """Return what is wrong in a line of numbers, or an empty text.
 
     Args:

@@ -88,7 +88,7 @@ class Network:
     declared_sizes: tuple[tuple[str, int | None], ...]
     nodes: tuple[Node, ...]
     outputs: tuple[Tap, ...]
-    dtype: str = "float32"
+    dtype: str
     batch: int | None = None
     uniform: bool = False
     uncalled: tuple[Layer, ...] = ()

@@ -100,10 +100,10 @@ class Comparison:
         shape: An error text for an array with samples and time exchanged. The other fields then
             describe the array with its axes exchanged back.
         narrow_dtype: That of the quantity.
-        error: The error over the whole run, where it is known.
         bits: How far the numbers are beyond their bounds: the sum of the logarithms of all
             ratios above 1, to the base 2.
         bound: The median of the bounds.
+        error: The error over the whole run, where it is known.
     """
 
     quantity: str
@@ -118,12 +118,12 @@ class Comparison:
     max_abs: float
     proven: bool
     pattern: Pattern
-    steps: Array | None = field(default=None, compare=False, repr=False)
-    shape: str = ""
-    narrow_dtype: str = ""
+    steps: Array | None = field(compare=False, repr=False)
+    shape: str
+    narrow_dtype: str
+    bits: float = field(compare=False)
+    bound: float = field(compare=False)
     error: ErrorSummary | None = None
-    bits: float = field(default=0.0, compare=False)
-    bound: float = field(default=0.0, compare=False)
 
     @property
     def ratio(self) -> float:

@@ -113,8 +113,8 @@ def verify_port(
     weights: Weights,
     sources: InputSources,
     port: Port,
-    dtype: str | None = None,
-    tolerance: float | None = None,
+    dtype: str | None,
+    tolerance: float | None,
 ) -> PortVerification:
     """Compare what a port reports for x, and search for an explanation where it does not agree.
 

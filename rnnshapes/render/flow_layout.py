@@ -39,7 +39,7 @@ class FlowTensor(NamedTuple):
     name: str
     dims: tuple[str, ...]
     shape: Numbers
-    producer: str = ""
+    producer: str
 
     @property
     def shapes(self) -> str:
@@ -113,7 +113,7 @@ class UnrolledRecurrence(NamedTuple):
     lanes: tuple[Lane, ...]
     merge: str
     each_step: str
-    equations: tuple[str, ...] = ()
+    equations: tuple[str, ...]
 
 
 class ScanDirection(NamedTuple):
@@ -129,8 +129,8 @@ class ScanDirection(NamedTuple):
     states: tuple[FlowTensor, ...]
     initial: tuple[str, ...]
     output: str
-    kernel: str = ""
-    recurrent_kernel: str = ""
+    kernel: str
+    recurrent_kernel: str
 
 
 class RecurrentDiagram(NamedTuple):
@@ -230,9 +230,9 @@ class LayerBox(NamedTuple):
     sources: tuple[FlowTensor, ...]
     outputs: tuple[FlowTensor, ...]
     params: int | None
-    initial: tuple[FlowTensor, ...] = ()
+    initial: tuple[FlowTensor, ...]
+    notes: tuple[str, ...]
     rule: str = ""
-    notes: tuple[str, ...] = ()
     recurrence: RecurrentDiagram | None = None
     entering: tuple[BoxArrow, ...] = ()
     leaving: tuple[BoxArrow, ...] = ()

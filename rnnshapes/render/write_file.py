@@ -69,7 +69,7 @@ def format_for(chosen: str | None, path: Path | None, allowed: Sequence[str]) ->
     return name
 
 
-def check_writable(path: Path | None, source: Path | None = None) -> None:
+def check_writable(path: Path | None, source: Path | None) -> None:
     """Check, before the work begins, that a file can be written.
 
     Args:

@@ -111,7 +111,7 @@ class Verification(Result):
     checks: tuple[Check, ...]
     difference: Difference | None
     not_finite: NonFinite | None
-    unsupported: tuple[str, ...] = ()
+    unsupported: tuple[str, ...]
     is_random: bool = False
 
     @property

@@ -43,7 +43,7 @@ class ModuleLayer:
     features: int
     reverse: tuple[bool, ...]
     arrays: tuple[StoredArray, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
     runtime_differences: str = ""
 
     @property

@@ -57,7 +57,7 @@ class KerasCall:
     arguments: Any
     taps: dict[int, Tap]
     settings: Mapping[str, Any]
-    nesting: int = 0
+    nesting: int
     models_ended: int = 0
 
 

@@ -35,9 +35,9 @@ class InboundNode:
     """
 
     sources: tuple[TensorRef, ...]
-    initial: tuple[TensorRef, ...] = ()
+    initial: tuple[TensorRef, ...]
+    unsupported: tuple[str, ...]
     mask: TensorRef | None = None
-    unsupported: tuple[str, ...] = ()
     more: tuple[Any, ...] = ()
     input_names: tuple[str, ...] = ()
     arguments: tuple[Any, ...] = ()

@@ -62,7 +62,7 @@ class Direction:
     index: str
     features: Dim
     cell: BaseCell
-    reverse: bool = False
+    reverse: bool
 
     @property
     def weights(self) -> tuple[Weight, ...]:

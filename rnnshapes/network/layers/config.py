@@ -155,9 +155,9 @@ class LayerConfig:
             if actual != value and actual not in ([value], (value,)):
                 raise UnsupportedError(f"{option}={actual!r} is not supported, only {value!r}")
 
-    def require_last_axis(self, default: int = -1) -> None:
+    def require_last_axis(self) -> None:
         """Raise UnsupportedError if the layer works along another axis than the last one."""
-        axis = self.options.get("axis", default)
+        axis = self.options.get("axis", -1)
         axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
         if axis not in (-1, len(self.shapes[0]) - 1):
             raise UnsupportedError(f"axis={axis} is not supported, only the last one")

@@ -48,7 +48,7 @@ class PortFunction(Elementwise):
 
     form: str
     function: Callable[[Array], Array]
-    ulps: int = 0
+    ulps: int
 
     name = "function of the port"
 

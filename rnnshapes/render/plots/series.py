@@ -39,7 +39,7 @@ class Envelope(NamedTuple):
     size: int
 
 
-def envelope(values: Array, start: int = 0) -> Envelope:
+def envelope(values: Array, start: int) -> Envelope:
     """Return the envelope of ``values`` (T,), the first of which is that of step ``start``."""
     finite = np.where(np.isfinite(values), values, np.nan)
     size = group_size(len(values), MOST_STEPS)
@@ -127,7 +127,7 @@ def _spans(marked: Array, start: int) -> list[tuple[float, float]]:
 
 
 def draw_heat_map(
-    axes: Axes, values: Array, name: str, start: int = 0, *, fraction: bool = False
+    axes: Axes, values: Array, name: str, start: int, *, fraction: bool = False
 ) -> None:
     """Draw ``values`` (T, units) as colours, unit 0 on top, the first step at ``start``.
 

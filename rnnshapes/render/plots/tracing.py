@@ -91,9 +91,7 @@ def figure(result: Trace, view: View) -> Figure:
     return stack(title, panels, list(_notes(result, view)))
 
 
-def _panel(
-    series: _SampleSeries, view: View, draw: Callable[..., None], *, title: str = ""
-) -> Panel:
+def _panel(series: _SampleSeries, view: View, draw: Callable[..., None], *, title: str) -> Panel:
     """Return a panel over the steps of the view; ``draw`` gets these, and the first of them.
 
     A single step has a bar for each unit instead.
