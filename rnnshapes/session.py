@@ -313,7 +313,7 @@ def is_weight_file(against: Any) -> bool:
 
 
 def compare_weight_file(
-    model: Any, against: Any, seed: int = 0, **options: Unpack[NetworkOptions]
+    model: Any, against: Any, seed: int, **options: Unpack[NetworkOptions]
 ) -> WeightVerification:
     """Compare every weight of a model with a file of PyTorch or ONNX; neither runs.
 
@@ -436,7 +436,7 @@ def check_seed(seed: Any) -> int:
 def _network_and_probe(
     model: Any, x: Any, seed: int, options: NetworkOptions
 ) -> tuple[Network, InputSources]:
-    """Return a network with its probe; N is chosen unless the model fixes it, T is 10 if open."""
+    """Return a network with its probe; N is chosen, T is 10 if open."""
     from rnnshapes.load import probe
 
     if x is not None:
@@ -444,11 +444,9 @@ def _network_and_probe(
     if options.get("N") is not None:
         raise InputError("--probe chooses the number of samples: it cannot be combined with --N")
     network = network_of(model, **options)
-    fixed = None if model is None or network.batch else network.sizes["N"]
-    open_steps = [n for n, size in network.sizes.items() if n[0] == "T" and size is None]
-    steps = {name: probe.STEPS for name in open_steps if name in dict(network.declared_sizes)}
+    steps = {n: probe.STEPS for n, size in network.declared_sizes if n[0] == "T" and size is None}
     network = with_default_sizes(network.with_sizes(**steps), model)
-    network = probe.with_probe_samples(network, fixed)
+    network = probe.with_probe_samples(network)
     return network, probe.probe_inputs(network, seed)
 
 

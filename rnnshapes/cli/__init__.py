@@ -442,7 +442,6 @@ def main(args: list[str] | None = None) -> int:
     try:
         with guard_stdout():  # for help, which Typer prints
             status = command()(args, prog_name="rnnshapes", standalone_mode=False)
-            sys.stdout.flush()
         return status or 0
     except typer.TyperException as error:
         return _fail(_usage_message(error), 2)

@@ -167,8 +167,8 @@ class StepBrowser:
 
     def run(self, read_key: keyboard.ReadKey) -> None:
         """Show steps until a key leaves."""
-        size = self._draw()
-        next_time = time.monotonic() + (self.delay or 0)
+        size, interval = self._draw(), self.delay or 0.0
+        next_time = time.monotonic() + interval
         while True:
             wait = min(_POLL_SECONDS, next_time - time.monotonic())
             key = read_key(wait if self.playing else _POLL_SECONDS)
@@ -176,10 +176,10 @@ class StepBrowser:
                 return
             if key is not None:
                 self._handle(key)
-                next_time = time.monotonic() + (self.delay or 0)
+                next_time = time.monotonic() + interval
             elif self.playing and time.monotonic() >= next_time:
                 self.playing = self._move(1)
-                next_time = time.monotonic() + (self.delay or 0)
+                next_time = time.monotonic() + interval
             elif terminal_size() == size:
                 continue
             size = self._draw()

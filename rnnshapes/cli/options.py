@@ -257,7 +257,6 @@ def _model_argument(text: str) -> object:
     return typer.Argument(
         metavar="[MODEL]",
         parser=Path,
-        show_default=False,
         help=text,
         rich_help_panel=_NETWORK,
         callback=_check_model,
@@ -603,7 +602,6 @@ ModelsArgument = Annotated[
     typer.Argument(
         metavar="[MODEL]...",
         parser=Path,
-        show_default=False,
         help=f"{_MODEL_HELP} Several files give one row each.",
         rich_help_panel=_NETWORK,
         callback=_check_models,
@@ -614,7 +612,6 @@ ConvertedArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         parser=Path,
-        show_default=False,
         help="Read a saved model of Keras (with --like: a weight file); run no code.",
         rich_help_panel=_NETWORK,
         callback=_check_model,
@@ -648,7 +645,6 @@ WeightsOption = Annotated[
         "--output",
         metavar="FILE",
         parser=Path,
-        show_default=False,
         help=f"Write to FILE ({_ENDINGS}), atomically.",
         rich_help_panel=_OUTPUT,
     ),
@@ -657,7 +653,6 @@ SchemaArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME",
-        show_default=False,
         help=f"Choose the result: {', '.join(schemas.NAMES)}.",
         rich_help_panel=_OUTPUT,
         autocompletion=one_of(schemas.NAMES),

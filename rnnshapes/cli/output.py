@@ -143,7 +143,7 @@ def output_target(
     """
     path, plot = options.output, options.plot
     format_name = write_file.format_for(options.format, path, options.formats)
-    for source in sources or (None,):
+    for source in sources:
         write_file.check_writable(path, source)
     write_file.check_golden(golden, path, *sources)
     if plot is not None:
@@ -158,7 +158,7 @@ def _check_plot(plot: Path, output: Path | None, sources: Sequence[Path | None])
 
     if plot.suffix.lower() not in plots.ENDINGS:
         raise InputError(f"{plot}: a picture must end in {', '.join(plots.ENDINGS)}")
-    for source in sources or (None,):
+    for source in sources:
         write_file.check_writable(plot, source)
     if output is not None and write_file.same_file(plot, output):
         raise InputError(f"{plot}: --plot and --output must be two different files")

@@ -301,10 +301,8 @@ class RecordedRecurrence:
         """Yield name, equation and width of each array, in the order of the equation."""
         names = {id(value): name for name, value in self.traced.items()}
         for text, intermediate in self.intermediates.items():
-            name = names.pop(id(intermediate.value), text)
+            name = names.get(id(intermediate.value), text)
             yield name, intermediate.text, intermediate.value.symbol.shape[-1]
-        for name in names.values():  # values without a name in the equation
-            yield name, name, self.traced[name].symbol.shape[-1]
 
 
 def recorded_recurrences(network: Network) -> list[RecordedRecurrence]:

@@ -90,8 +90,6 @@ def _cell_mistake(cell: str) -> str:
 
 def _separator_mistake(line: str) -> str:
     """Return which other separator stands between the numbers of a line, or an empty text."""
-    if all(map(is_number, split_cells(line))):
-        return ""
     for separator, name in _SEPARATORS:
         cells = [cell.strip().strip('"') for cell in line.strip().split(separator)]
         cells = [cell for cell in cells if cell]

@@ -51,7 +51,7 @@ class OpenedFile(ABC):
             keras: Whether Keras is to compute them, too.
 
         Raises:
-            InputError: a size is unknown, or the file is incomplete or contradicts itself.
+            InputError: the file is incomplete, or contradicts itself.
             UnsupportedError: the file holds something that is not supported.
         """
 

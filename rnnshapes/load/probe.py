@@ -35,11 +35,10 @@ _ZEROS = 0.15
 _MOST_ALONE = 1024
 
 
-def with_probe_samples(network: Network, fixed: int | None) -> Network:
-    """Return a network with as many samples as its probe needs, or ``fixed``."""
-    samples = fixed or _samples(network)
+def with_probe_samples(network: Network) -> Network:
+    """Return a network with as many samples as its probe needs, in whole batches."""
     batch = network.batch or 1
-    sizes = {**dict(network.declared_sizes), "N": -(-samples // batch) * batch}
+    sizes = {**dict(network.declared_sizes), "N": -(-_samples(network) // batch) * batch}
     return replace(network, declared_sizes=tuple(sizes.items()))
 
 

@@ -446,7 +446,7 @@ def _product_shapes(result: str, text: str) -> str:
     if ") (" not in text:
         return ""
     function, _, argument = text.partition("(")
-    if function.isidentifier() and outside_brackets(text) == f"{function})":
+    if outside_brackets(text) == f"{function})":
         text = argument.removesuffix(")")
     return f"{text.replace(') (', ')·(')} → {result}"
 

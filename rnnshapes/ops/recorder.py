@@ -58,7 +58,7 @@ class Recording:
     ``results`` holds for each of the ``operations`` its results, as text and array. The
     ``intermediates`` are products of matrices, their operands without a name, parts of a split,
     arguments of activations and values with a name, as far as they have samples. Without
-    ``with_arrays`` only shapes and texts are recorded.
+    ``with_arrays``, which is for the step of a cell alone, only shapes and texts are recorded.
     """
 
     with_arrays: bool = True
@@ -195,8 +195,8 @@ class RecorderOps:
         self, values: Constant, like: RecordedTensor, shape: Shape | None = None
     ) -> RecordedTensor:
         """Return the numbers of a constant."""
-        data = None if like.data is None else self._numpy.constant(values, like.data)
-        return self.recording.tensor(str(values), shape or values.shape, data)
+        array = self._numpy.constant(values, like.array)
+        return self.recording.tensor(str(values), shape or values.shape, array)
 
     def aligned(self, values: Sequence[RecordedTensor]) -> Sequence[RecordedTensor]:
         """Return the values with shapes that can be combined element by element."""
@@ -222,21 +222,17 @@ class RecorderOps:
         self, function: Callable[..., Any], inputs: Sequence[RecordedTensor], rank: int
     ) -> Any:
         """Apply a function to each step of tensors (N, T, …), or to (N, …) as they are."""
-        (_, *steps), data = inputs[0].symbol.shape[:2], inputs[0].data
         if len(inputs[0].symbol.shape) == rank:
             return function(*inputs)
+        dims, sizes = inputs[0].symbol.shape[:2], inputs[0].array.shape[:2]
 
         def folded(x: RecordedTensor) -> RecordedTensor:
-            step = None if x.data is None else x.data.reshape(-1, *x.data.shape[2:])
-            shape = (x.symbol.shape[0], *x.symbol.shape[2:])
-            return replace(x, symbol=replace(x.symbol, shape=shape), data=step)
+            symbol = replace(x.symbol, shape=(dims[0], *x.symbol.shape[2:]))
+            return replace(x, symbol=symbol, data=x.array.reshape(-1, *x.array.shape[2:]))
 
         def unfolded(x: RecordedTensor) -> RecordedTensor:
-            shape = (x.symbol.shape[0], *steps, *x.symbol.shape[1:])
-            x = replace(x, symbol=replace(x.symbol, shape=shape))
-            if data is None:
-                return x
-            return replace(x, data=x.array.reshape(*data.shape[:2], *x.array.shape[1:]))
+            symbol = replace(x.symbol, shape=(*dims, *x.symbol.shape[1:]))
+            return replace(x, symbol=symbol, data=x.array.reshape(*sizes, *x.array.shape[1:]))
 
         return map_outputs(unfolded, function(*map(folded, inputs)))
 
@@ -253,11 +249,8 @@ class RecorderOps:
         """Take one step after the other, and return the first state after each, (N, T, …, M)."""
         recording, (n, steps, *rest) = self.recording, z.symbol.shape
         shape = (n, *rest[:-1], rest[-1].divided(multiple))
-        data: list[Array | None] = [None]
-        zeros, joined = None, None
-        if z.data is not None:
-            data = list(np.moveaxis(z.data, 1, 0))
-            zeros = np.zeros_like(z.data[:, 0, ..., ::multiple])
+        data = np.moveaxis(z.array, 1, 0)
+        zeros = np.zeros_like(data[0, ..., ::multiple])
         before = "{t+1}" if reverse else "{t-1}"
         states: Sequence[RecordedTensor] = [
             recording.tensor(f"{name}{self.index}_{before}", shape, zeros) for name in names
@@ -267,11 +260,9 @@ class RecorderOps:
             z_t = RecordedTensor(replace(z.symbol, shape=(n, *rest)), data[t], recording)
             states = next_states(self, step(z_t, states), states, mask, t)
             after.append(states[0])
-        if z.data is not None:
-            arrays = [state.array for state in after[:: -1 if reverse else 1]]
-            joined = np.stack(arrays, axis=1)
+        arrays = [state.array for state in after[:: -1 if reverse else 1]]
         symbol = replace(states[0].symbol, shape=(n, steps, *shape[1:]))
-        return RecordedTensor(symbol, joined, recording)
+        return RecordedTensor(symbol, np.stack(arrays, axis=1), recording)
 
     def contract(
         self, contraction: Contraction, left: RecordedTensor, right: RecordedTensor

@@ -25,7 +25,7 @@ from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.masking import Masking
 from rnnshapes.network.weights import bind
-from rnnshapes.ops.activations import ROWWISE, Array
+from rnnshapes.ops.activations import Array
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.elementwise import Elementwise
 from rnnshapes.ops.numpy_ops import NumpyOps
@@ -548,8 +548,6 @@ class _PerturbedOps(NumpyOps):
 
     def activate(self, name: str, z: Array) -> Array:
         value = super().activate(name, z)
-        if name in ROWWISE:
-            return value
         if name in _UNITS_OF_ONE:
             error = np.full(value.shape, _rounding_of_form(name, self.precision))
         else:

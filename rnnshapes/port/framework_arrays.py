@@ -23,8 +23,6 @@ from rnnshapes.port.arrays import Port, PortArray
 STATE_NAMES = MappingProxyType(
     {"h": "h", "c": "c", "Y": "h", "Y_h": "h", "Y_c": "c", "h_n": "h", "c_n": "c"}
 )
-#: PyTorch's name of h at every step, which is that of the model's own output, too.
-PYTORCH_OUTPUT = "output"
 #: Two arrays hold the same states if they differ by at most this share of the largest number.
 _SAME_STATE = 1e-3
 #: Those of the last states alone.

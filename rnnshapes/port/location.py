@@ -284,7 +284,7 @@ def _words(
         yield ", ".join(parts)
     if where.gate == "o":
         yield _about_output_gate(quantity, check)
-    others = pattern.samples and 0 not in pattern.samples and samples == pattern.shape[0] - 1
+    others = 0 not in pattern.samples and samples == pattern.shape[0] - 1
     # States of another sample change most units from the first step on.
     # But a mask, too, leaves samples without masked steps right.
     has_mask = any(shapes.masked for shapes in network.node_shapes)

@@ -276,14 +276,13 @@ def _run_window(hypothesis: Hypothesis, steps: int, samples: int, reach: int) ->
     network = hypothesis.network
     timed = [q.network_steps for q in hypothesis.quantities if q.network_steps is not None]
     whole = hypothesis if network.batch else hypothesis.of_samples(slice(samples))
-    at_steps = all(shapes.steps is not None for shapes in network.node_shapes)
     if hypothesis.unwindowed or not (network.runs_in_blocks or reach):
         return StepWindow(whole.xs, whole.quantities, is_exact=False)
     if reach and not timed:
         # The last output of both directions depends on both ends of x.
         xs = tuple(_ends(x, reach) for x in whole.xs)
         return StepWindow(xs, whole.quantities, is_exact=False)
-    if not at_steps or len(timed) < len(hypothesis.quantities):
+    if len(timed) < len(hypothesis.quantities):
         return StepWindow(whole.xs, whole.quantities, is_exact=False)
     start = max(0, int(min(map(np.min, timed))) + 1 - steps)
     quantities = []

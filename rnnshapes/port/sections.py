@@ -30,7 +30,7 @@ def sections(hypothesis: Hypothesis, *, at_last_step: bool = False) -> list[Hypo
     """
     network = hypothesis.network
     masked = any(shapes.masked for shapes in network.node_shapes)
-    if not network.is_chain or network.batch or masked or len(hypothesis.xs) != 1:
+    if not network.is_chain or network.batch or masked:
         return [hypothesis]
     parts, start, x = [], 0, hypothesis.xs[0]
     for position in range(len(network.nodes) - 1):

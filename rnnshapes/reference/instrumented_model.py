@@ -201,10 +201,9 @@ class LayerTensors:
                     {key: next(initial) for key in keys} if node.initial else None
                 )
                 loop, x = loops[name], self._tap(node.sources[0])
+                # Beside initial states, Keras passes on no mask by itself.
                 mask = None if node.mask_dropped else get_mask(x)
                 options = {} if mask is None else {"mask": mask}
-                if node.mask_dropped:
-                    x = self.keras.ops.copy(x)
                 if start is not None:
                     self.starts[name] = start
                     options["initial_state"] = loop.nested(list(start.values()))

@@ -110,7 +110,7 @@ class Drawing(NamedTuple):
     is_plotted: bool = True
 
 
-#: A result as people see it, from top to bottom.
+#: A result as people see it, from top to bottom; the first block is a Line.
 Document = tuple[Table | Line | Drawing, ...]
 
 #: Characters of texts and bars, and what replaces them where only ASCII can be shown.
@@ -125,6 +125,13 @@ _ASCII = {
     "╌": ".",
     "ᵀ": "^T",
 }
+
+
+def title_of(document: Document) -> str:
+    """Return the first line, the title of a page or a picture."""
+    first = document[0]
+    assert isinstance(first, Line)
+    return first.text
 
 
 def is_unicode(encoding: str | None) -> bool:

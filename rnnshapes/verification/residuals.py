@@ -276,8 +276,6 @@ class _NodeWalk:
             actual = self.keras.each[node.name][0]
         if usable.steps is not None and (at_steps or not flow.final):
             rows = usable.steps
-        elif actual.ndim > 2:
-            rows = np.broadcast_to(usable.samples[:, None], actual.shape[:2])
         chunks = []
         more: list[list[tuple[Residual, Array]]] = [[] for _ in self.keras.values[node.name][1:]]
         for chunk in sample_chunks(actual):

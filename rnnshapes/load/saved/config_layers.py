@@ -201,8 +201,7 @@ def sequential_input(model: ModelConfig) -> SavedLayer:
         return sequential_input(read_model_config(first.submodel, None, legacy=False))
     if shape is None:
         timed = any(takes_sequence(layer.class_name) for layer in layers)
-        axes = 2 if first.class_name == "Embedding" or not timed else 3
-        shape = (None,) * axes
+        shape = (None,) * (3 if timed else 2)
     name = f"{first.own_name}_input"
     config = {"batch_shape": list(shape)}
     return SavedLayer(name, name, "InputLayer", config, trainable=True, group="", top_layer=name)

@@ -88,8 +88,7 @@ class ModelFile(OpenedFile):
                 f"{self.path}: it contradicts itself: {contradiction}; save the model again"
             )
         if why := network.not_buildable_reason:
-            is_complete = self.kind != weights_only.WEIGHTS
-            error = UnsupportedError if is_complete and network.unsupported else InputError
+            error = InputError if self.kind == weights_only.WEIGHTS else UnsupportedError
             raise error(f"{self.path}: {why}{self._advice(network)}")
         if self.unbuilt:
             raise InputError(
@@ -117,8 +116,6 @@ class ModelFile(OpenedFile):
         """Return what to do about a model that cannot be built from its file."""
         if self.kind == weights_only.WEIGHTS:
             return f" ({self.kind}); save the whole model, with model.save"
-        if not network.unsupported:
-            return ""
         why = "" if network.inputs else f" ({self.kind})"
         return (
             f"{why}, so the file alone does not say what it computes; load the model in Keras, and "

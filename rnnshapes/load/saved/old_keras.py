@@ -230,7 +230,6 @@ def _refusals(model: Mapping[str, Any]) -> Iterator[str]:
         value = stack.pop()
         if isinstance(value, list):
             stack += reversed(value)
-            continue
         if not isinstance(value, dict):
             continue
         config = value.get("config")

@@ -140,8 +140,6 @@ def _arrays_of(
 
 def _all_in_group(by_group: Mapping[str, list[Dataset]], group: str) -> list[Dataset]:
     """Return all arrays of an unknown layer, without the seeds of its dropouts."""
-    if not group:
-        return []
     return [
         dataset
         for path, datasets in by_group.items()

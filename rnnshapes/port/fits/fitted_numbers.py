@@ -195,10 +195,8 @@ class _System:
                 if left < size:
                     best, size = nearer, float(left)
                     break
-            if best is numbers:
-                break
             numbers = best
-            if size > _STALLED * before:
+            if size >= _STALLED * before:
                 break
         return numbers
 

@@ -337,8 +337,7 @@ def _moved(number: int, step: int, ops: Any, outputs: Any) -> Any:
         return rolled
 
     sides = list(outputs)
-    if np.ndim(sides[number]) > 2:
-        sides[number] = ops.rearrange(sides[number], SameShape(moved))
+    sides[number] = ops.rearrange(sides[number], SameShape(moved))
     return sides
 
 

@@ -7,7 +7,6 @@ any other mistake.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +31,7 @@ def active_dropout(hypothesis: Hypothesis) -> Variations:
     """Leave one Dropout after the last recurrence active, with the units that fit best."""
     network = hypothesis.network
     outputs = [q for q in hypothesis.quantities if not q.key]
-    if len(outputs) != 1 or not network.is_chain or len(hypothesis.xs) != 1:
+    if len(outputs) != 1 or not network.is_chain:
         return
     for position in network.head:
         layer: Any = network.nodes[position].layer
@@ -69,9 +68,7 @@ def _nearest_factors(
     numbers = output.values.size
     softmax = any("softmax" in node.layer.activations for node in network.nodes[position:])
     deciding = numbers - places * softmax
-    if places * output.values.shape[-1] != numbers or units > math.log2(_MOST_NUMBERS):
-        return None
-    if 2**units * values.size > _MOST_NUMBERS:
+    if places * output.values.shape[-1] != numbers or 2**units * values.size > _MOST_NUMBERS:
         return None
     if deciding * _BITS_OF_A_NUMBER < places * units + _LEAST_BITS:
         return None

@@ -116,14 +116,9 @@ def shifted_masks(hypothesis: Hypothesis) -> Variations:
 
 def other_lengths_of_samples(hypothesis: Hypothesis) -> Variations:
     """Process other steps of a sample than its mask counts: those of a length, or another mask."""
-    positions, masks = _masked_recurrences(hypothesis), []
-    if positions:
-        states = compute_outputs(hypothesis).masks
-        sources = [hypothesis.network.nodes[p].sources[0].node for p in positions]
-        masks = [states.get(hypothesis.network.nodes[s].name) for s in sources]
-    known = [mask for mask in masks if mask is not None and mask.ndim == 2]
-    if len(known) < len(masks):
-        return
+    nodes, positions = hypothesis.network.nodes, _masked_recurrences(hypothesis)
+    masks = compute_outputs(hypothesis).masks if positions else {}
+    known = [masks[nodes[nodes[position].sources[0].node].name] for position in positions]
     for text, steps in (
         ("each sample ends at its first masked step: all later ones are masked, too", _first_steps),
         ("each sample is processed up to the number of its steps that count", _as_many_steps),
@@ -286,12 +281,11 @@ def _zeroed_reports(hypothesis: Hypothesis) -> Variations:
     masks = compute_outputs(hypothesis).masks if nodes else {}
     quantities, names = list(hypothesis.quantities), []
     for node in nodes:
-        mask = masks.get(network.nodes[node.sources[0].node].name)
+        mask = masks[network.nodes[node.sources[0].node].name]
         for name, direction in node.scans:
             for number, q in enumerate(quantities):
-                if q.name != name or not q.is_unbroken or mask is None:
-                    continue
-                if q.values.shape[:2] == mask.shape and not q.values[~mask].any():
+                at_each_step = q.name == name and q.values.shape[:2] == mask.shape
+                if at_each_step and not q.values[~mask].any():
                     repeat = partial(_repeated, direction=direction, mask=mask)
                     quantities[number] = q.map(repeat)
                     names.append(f"{q.key} of {name}")

@@ -59,15 +59,13 @@ def other_stacks(hypothesis: Hypothesis) -> Variations:
         if not isinstance(layer, Recurrent) or not layer.return_sequences:
             continue
         text = f"the last h of {node.name} is passed to {after.name} at every step"
-        in_order_of_x = layer.direction.reverse and not layer.reversed_outputs[0]
-        repeated = partial(_repeated, at=0 if in_order_of_x else -1)
-        changed = hypothesis.with_whole_layer(position, _rearranged(layer, repeated))
+        changed = hypothesis.with_whole_layer(position, _rearranged(layer, _last_repeated))
         yield Mistake("stack.last_repeated", text, Where(layer=after.name)), changed
         text = f"{after.name} receives h_{{t-1}} of {node.name} at t, not h_t"
         changed = hypothesis.with_whole_layer(position, _rearranged(layer, _delayed))
         yield Mistake("stack.previous_step", text, Where(layer=after.name)), changed
         yield from _activated_between(hypothesis, position, after)
-        if len(after.sources) == 1 and after.sources[0] == Tap(position) and node.sources:
+        if after.sources[0] == Tap(position):
             skipped = replace(after, sources=node.sources[:1])
             yield from _skipped(hypothesis, after_position, skipped, node)
         text = f"the final states of {node.name} are the initial states of {after.name}"
@@ -92,9 +90,9 @@ def _rearranged(layer: Any, change: Callable[[Array], Array]) -> Any:
     return with_outputs(layer, lambda ops, outputs: [ops.rearrange(h, moved) for h in outputs])
 
 
-def _repeated(h: Array, at: int) -> Array:
-    """Return one step as every step."""
-    return np.broadcast_to(h[at], h.shape)
+def _last_repeated(h: Array) -> Array:
+    """Return the last step as every step."""
+    return np.broadcast_to(h[-1], h.shape)
 
 
 def _delayed(h: Array) -> Array:

@@ -189,17 +189,17 @@ def _zeros(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
         mistake = Mistake("weights.omitted", text, at, fix)
         yield mistake, expected * np.tile(kept, recovered.blocks[1])
     sizes = np.abs(expected)
-    for limit in _pruned_up_to(recovered, zero & np.isfinite(recovered.error)):
+    for limit in _pruned_up_to(recovered):
         text = f"the smallest numbers of {name}, up to {limit:.4g}, are 0"
         yield Mistake("weights.pruned", text, where), np.where(sizes <= limit, 0.0, expected)
 
 
-def _pruned_up_to(recovered: RecoveredArray, zero: Array) -> Iterator[float]:
-    """Yield up to which size numbers may be 0: several of them, but not the largest."""
+def _pruned_up_to(recovered: RecoveredArray) -> Iterator[float]:
+    """Yield up to which size numbers may be 0: several that differ, but not the largest."""
     sizes = np.sort(np.abs(recovered.expected), axis=None)
     if recovered.is_summed:
         yield from sizes[_LEAST_AT_LIMIT - 1 : -1]
-    elif (pruned := zero & recovered.differs).sum() >= _LEAST_AT_LIMIT:
+    elif (pruned := recovered.differs).sum() >= _LEAST_AT_LIMIT:
         limit = float(np.abs(recovered.expected[pruned]).max())
         if limit < sizes[-1]:
             yield limit

@@ -36,8 +36,10 @@ _SUBSETS = (
 #: So many equations for each number that is fitted, at least, and at most. The more there are, the
 #: fewer are the local minima.
 _LEAST_EQUATIONS, _MOST_EQUATIONS = 1.25, 4.0
-#: How many units are fitted at first, and how many products are many, and too many, for them.
-_FIRST_UNITS, _MANY_PRODUCTS, _MOST_PRODUCTS = 2, 2e8, 4e9
+#: How many units are fitted at first, and how many products are many for them.
+_FIRST_UNITS, _MANY_PRODUCTS = 2, 2e8
+#: No fit of some units takes more products, and none of all units more than eight times as many.
+MOST_PRODUCTS = 4e9
 #: How many steps two arrays have to explain at first.
 _STEPS_OF_PAIRS = 12
 #: Most iterations, and the ratio of new to old error above which a fit has stalled.
@@ -214,12 +216,12 @@ class UnitEquations:
         needed = self._needed(subsets[-1])
         for keys in subsets:
             products = self._products(keys, len(some))
-            if self._needed(keys) > reported or products > _MOST_PRODUCTS:
+            if self._needed(keys) > reported or products > MOST_PRODUCTS:
                 continue
             if keys != subsets[-1] and needed <= reported and products > _MANY_PRODUCTS:
                 continue  # all arrays together take as long
             fit = self._fit(keys, some)
-            if fit is not None and self._products(keys, self.units) <= 8 * _MOST_PRODUCTS:
+            if fit is not None and self._products(keys, self.units) <= 8 * MOST_PRODUCTS:
                 fit = self._fit(keys, np.arange(self.units))
             if fit is not None:
                 return fit

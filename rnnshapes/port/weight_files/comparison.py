@@ -370,6 +370,5 @@ def _bias_rule(expected: Array, bx: Array, bh: Array, dtype: str) -> str:
         return "first bias, second 0"
     if np.array_equal(expected, bh) and not bx.any():
         return "second bias, first 0"
-    unit = PRECISIONS[dtype].unit_roundoff if dtype in PRECISIONS else 2.0**-24
-    bound = 2 * unit * (np.abs(bx) + np.abs(bh) + np.abs(expected))
+    bound = 2 * PRECISIONS[dtype].unit_roundoff * (np.abs(bx) + np.abs(bh) + np.abs(expected))
     return "sum of both biases" if np.all(np.abs(bx + bh - expected) <= bound) else ""

@@ -282,9 +282,11 @@ class Matching:
             members[number][name] = tensor
 
     def precedes(self, first: Recurrence | PlainWeights, second: Recurrence | PlainWeights) -> bool:
-        """Return whether Keras computes the second of two layers from the first."""
-        is_stack = isinstance(first, Recurrence) and first.layer == second.layer
-        return is_stack or first.layer in self.before.get(second.layer, ())
+        """Return whether Keras computes the second of two layers from the first.
+
+        Those of one layer are the cells of a stack.
+        """
+        return first.layer == second.layer or first.layer in self.before.get(second.layer, ())
 
     def position(self, other: FileRecurrence | OtherModule) -> tuple[str, int]:
         """Return in which stack of the file a layer is, and where: ``net.2``, ``rnn.l1``.

@@ -108,9 +108,8 @@ def kernel_mistake(
     for candidate in (in_order(values, gates, other.order), values):
         if are_equal(candidate.reshape(raw.shape), raw):
             return Mistake("layout.flat_buffer", _RESHAPED, where, "store W.T; do not reshape W")
-    count = max(1, len(gates))
-    if values.shape[0] * count == values.shape[1]:
-        blocks = [block.T for block in np.split(values, count, axis=1)]
+    if values.shape[0] * len(gates) == values.shape[1]:
+        blocks = [block.T for block in np.split(values, len(gates), axis=1)]
         if are_equal(np.concatenate(blocks, axis=1), stored):
             text = "each gate's block is transposed"
             return Mistake("layout.transposed", text, where, "store W.T")

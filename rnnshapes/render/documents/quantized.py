@@ -78,8 +78,7 @@ def rows(result: Quantization) -> Iterator[Sequence[object]]:
     headings = ("value", "kind", "format", "scale", "low", "high", "saturated")
     yield (*headings, "t", "largest_error", "rms_error")
     for value in result.values:
-        scale = "" if value.scale is None else value.scale
-        numbers = (scale, value.low, value.high, value.saturated)
+        numbers = (value.scale, value.low, value.high, value.saturated)
         errors = zip(value.errors.tolist(), value.rms.tolist(), strict=True)
         for t, (largest, rms) in enumerate(errors):
             cells = ["" if math.isnan(number) else number for number in (largest, rms)]

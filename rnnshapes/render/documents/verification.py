@@ -97,9 +97,8 @@ def rows(result: Verification) -> Iterator[Sequence[object]]:
     """Yield the headings, then one row for each check."""
     yield CHECK_HEADINGS
     for c in result.checks:
-        ratio = "" if c.ratio is None else c.ratio
         passed = str(c.passed).lower()
-        yield (c.name, passed, c.compared, c.expected, c.found, ratio, c.detail)
+        yield (c.name, passed, c.compared, c.expected, c.found, c.ratio, c.detail)
 
 
 # --- The verdict ---------------------------------------------------------------------------------

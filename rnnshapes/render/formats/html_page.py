@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rnnshapes.errors import RnnshapesError
-from rnnshapes.render.document import Document, Drawing, Line
+from rnnshapes.render.document import Document, Drawing, title_of
 from rnnshapes.render.formats import html_elements
 from rnnshapes.render.view import View
 from rnnshapes.result import Result
@@ -67,10 +67,8 @@ img { display: block; width: 100%; min-width: 38rem; max-width: 64rem; height: a
 
 def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
     """Yield the page, piece by piece; a plot, if there can be one, replaces drawings."""
-    first, rest = document[0], document[1:]
-    assert isinstance(first, Line)
     kind = f"rnnshapes {result.schema.split('.')[1].split('/')[0]}"
-    heading = html_elements.text(first.text)
+    heading = html_elements.text(title_of(document))
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -81,8 +79,8 @@ def chunks(result: Result, document: Document, view: View) -> Iterator[str]:
         source = f"data:image/svg+xml;base64,{b64encode(plot.encode()).decode()}"
         alt = f"{kind} as a picture: {heading}"
         yield f'<div{_look_of("box")}><img alt="{alt}" src="{source}"></div>\n'
-        rest = tuple(b for b in rest if not (isinstance(b, Drawing) and b.is_plotted))
-    yield from html_elements.elements(rest, _look_of)
+        document = tuple(b for b in document if not (isinstance(b, Drawing) and b.is_plotted))
+    yield from html_elements.elements(document[1:], _look_of)
     yield "</main>\n</body>\n</html>\n"
 
 

@@ -9,7 +9,7 @@ from io import StringIO
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from rnnshapes.render.document import PAGE, Document, Line, printable
+from rnnshapes.render.document import PAGE, Document, printable, title_of
 from rnnshapes.render.formats import terminal
 
 #: Background, text, and the eight colours of a terminal; only red and green are used.
@@ -46,7 +46,7 @@ def picture(document: Document) -> str:
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="{-_MARGIN} {-_MARGIN} {right} {bottom}" role="img"
   xml:space="preserve">
-<title>{_title(document)}</title>
+<title>{escape(printable(title_of(document)))}</title>
 <style>
 {styles}
 </style>
@@ -57,11 +57,6 @@ def picture(document: Document) -> str:
 </g>
 </svg>
 """
-
-
-def _title(document: Document) -> str:
-    first = document[0]
-    return escape(printable(first.text if isinstance(first, Line) else first.title))
 
 
 def _fixed_screen() -> Console:

@@ -114,7 +114,7 @@ def font_text(text: str) -> str:
     """Return a text as the font can draw it: a character that it lacks is written as its number."""
     known = _font_characters()
     return "".join(
-        c if c == "\n" or ord(c) in known else c.encode("ascii", "backslashreplace").decode()
+        c if ord(c) in known else c.encode("ascii", "backslashreplace").decode()
         for c in printable(text)
     )
 

@@ -194,7 +194,7 @@ def _heading(layer: LayerTrace, units: int) -> str:
 def _draw_x(axes: Axes, x: _SampleSeries, start: int) -> None:
     """Draw the features as colours; a single one as a line, since it may be a word."""
     if x.numpy.shape[1] > 1:
-        draw_heat_map(axes, x.numpy, x.name, start)
+        _draw_heat_map(axes, x, start)
         return
     draw_line(axes, x.numpy[:, 0], start, color=DIM)
     _name_rows(axes, x.name)
@@ -204,7 +204,7 @@ def _draw_y_hat(axes: Axes, y_hat: _SampleSeries, start: int) -> None:
     """Draw each unit as a line with Keras's markers on it; many as colours, NumPy's alone."""
     units = y_hat.numpy.shape[1]
     if units > _MOST_LINES:
-        draw_heat_map(axes, y_hat.numpy, "y_hat", start)
+        _draw_heat_map(axes, y_hat, start)
         return
     for unit in range(units):
         colour = palette.category(unit)

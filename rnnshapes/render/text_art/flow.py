@@ -224,8 +224,7 @@ class _FlowPicture:
         line = "─" * (self.width - 2)
         self.canvas.text(top, 0, f"┌{line}┐", _FRAME)
         self.canvas.text(self.row, 0, f"└{line}┘", _FRAME)
-        if box.sources:
-            self.canvas.text(top, _RAIL, "▼")
+        self.canvas.text(top, _RAIL, "▼")
         self.canvas.text(self.row, _RAIL, "┼" if box.recurrence else "┬")
         self._title(top, box)
         self.row += 1

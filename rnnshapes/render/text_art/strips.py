@@ -132,7 +132,7 @@ class _TimeColumns(NamedTuple):
         last = self.start + self.steps - 1
         line = [" "] * (self.number * self.width)
         end = self._text_start(last)
-        line[end:] = str(last).ljust(len(line) - end)
+        line[end:] = str(last)
         for t in self._ticks(len(str(last)) + 2):
             start, text = self._text_start(t), str(t)
             is_free = not "".join(line[max(start - 2, 0) : start]).strip()
