@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,9 @@ def test_table_of_numbers_is_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NO_TABLES)
 def test_line_of_no_numbers_is_named(name: str, tmp_path: Path) -> None:
     text, said = NO_TABLES[name]
-    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path))}.*{said}"):
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path))}.*{said}") as error:
         array_files.read_number_table(text_file(tmp_path, text))
+    assert ("decimal comma" in str(error.value)) is ("1,5" in text)
 
 
 def test_text_table_keeps_numbers_as_written(tmp_path: Path) -> None:
@@ -231,6 +233,22 @@ def test_broken_numpy_file_is_refused(name: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=f"^{re.escape(str(packed))}: "):
         array_files.read_file(packed, {".npz": read})
+
+
+def test_long_header_is_not_unpacked(tmp_path: Path) -> None:
+    """A member of a few bytes may have one of many megabytes."""
+    size = 2**23
+    data = b"\x93NUMPY\x02\x00" + struct.pack("<I", size) + b" " * size
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", data)
+    with array_files.open_npz(tmp_path / "a.npz") as arrays:
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match="'x'"):
+                arrays["x"]
+            assert tracemalloc.get_traced_memory()[1] < size / 4
+        finally:
+            tracemalloc.stop()
 
 
 def test_only_npy_files_may_have_trailing_bytes(tmp_path: Path) -> None:

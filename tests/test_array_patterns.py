@@ -20,7 +20,7 @@ BIAS, ROWS = RNG.uniform(0.2, 1, 8), RNG.uniform(0.2, 1, (2, 8))
 GATES = ("a", "b")
 #: Keys and expected arrays of a cell of two gates and four units.
 ARRAYS = {"Wx": KERNEL, "Wh": RECURRENT, "bh": BIAS}
-NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias"}
+NAMES = {"Wx": "kernel", "Wh": "recurrent_kernel", "bh": "bias", "b": "bias"}
 
 
 def looks(
@@ -105,6 +105,15 @@ def test_zeros_have_a_gate_or_a_unit(key: str) -> None:
     assert one == ("weights.omitted", place(key, unit=3))
     (one, *_) = looks(key, a * (columns % 4 < 2))
     assert one == ("weights.omitted", place(key))
+
+
+def test_bias_of_a_dense_layer_has_no_rows() -> None:
+    columns = np.arange(8)
+    for changed, expected in (
+        (BIAS[[1, 0, *range(2, 8)]], ("weights.permuted", place("b"))),
+        (BIAS * (columns != 3), ("weights.omitted", place("b", unit=3))),
+    ):
+        assert looks("b", changed, gates=(), expected=BIAS) == [expected]
 
 
 def test_two_gates_of_three_have_no_single_gate() -> None:

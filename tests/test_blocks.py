@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ from rnnshapes.render.document import (
     for_encoding,
 )
 from rnnshapes.render.formats import html_elements, html_page, markdown, notebook, terminal
+from rnnshapes.render.view import View
+from tests.helpers.results import result_of
 
 TABLE = Table("a title", (Column("n", numeric=True), Column("text")), (Row(("1", "one")),))
 DRAWING = Drawing("", lambda sheet: [[Span("drawn")]])
@@ -142,6 +146,49 @@ def test_screen_is_as_wide_as_columns_says(columns: str, monkeypatch) -> None:
     assert width == (SCREENS[columns] or terminal.UNLIMITED)
     sheet = terminal.sheet(terminal.plain(StringIO(), width))
     assert sheet.width == (SCREENS[columns] or PAGE)
+
+
+def test_files_have_no_colours_or_trailing_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FORCE_COLOR does not change that."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = TABLE._replace(rows=(Row(("1", "one"), "bad"), Row(("2", "longer"))))
+    drawing = Drawing("", lambda sheet: [[Span("drawn  ", STRONG)]])
+    text = on_terminal((Line("text", "bad"), table, drawing))
+    first, _, title, headings, rule, *rest = text.split("\n")
+    assert (first, title, headings, len({*rule})) == ("text", "a title", "n  text", 1)
+    assert rest == ["1  one", "2  longer", "", "drawn", ""]
+
+
+@pytest.mark.parametrize(
+    ("terminals", "kind", "width"),
+    [
+        ({2: 73, 0: 61}, "pipe", 73),
+        ({0: 61}, "pipe", 61),
+        ({2: 0, 0: 61}, "pipe", None),
+        ({}, "pipe", None),
+        ({2: 73, 0: 61}, "file", None),
+        ({2: 73, 0: 61}, "memory", None),
+    ],
+)
+def test_pipes_are_as_wide_as_the_terminal(
+    terminals: dict[int, int], kind: str, width: int | None, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Standard error tells the width, or else standard input; files have no width."""
+
+    def size_of(descriptor: int) -> os.terminal_size:
+        if descriptor not in terminals:
+            raise OSError
+        return os.terminal_size((terminals[descriptor], 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", size_of)
+    if kind == "memory":
+        assert terminal.screen(StringIO()).width == terminal.UNLIMITED
+        return
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as pipe, (tmp_path / "file").open("w") as file:
+        stream = pipe if kind == "pipe" else file
+        assert terminal.screen(stream).width == (width or terminal.UNLIMITED)
+    os.close(read)
 
 
 def test_wrapped_lines_are_indented() -> None:
@@ -319,10 +366,15 @@ def test_html_drawings_have_their_colours(ink: Ink, look: str) -> None:
     assert "<figcaption" not in marked((DRAWING,))
 
 
-@pytest.mark.parametrize("look", [notebook.chunks, None], ids=["notebook", "page"])
-def test_html_looks_differ_by_meaning(look: Callable[..., Any] | None) -> None:
+def page(document: Document) -> str:
+    """Return a page without a plot."""
+    heading = Line("heading")
+    return "".join(html_page.chunks(result_of("golden"), (heading, *document), View()))
+
+
+@pytest.mark.parametrize("make", [notebook.chunks, page], ids=["notebook", "page"])
+def test_html_looks_differ_by_meaning(make: Callable[[Document], Iterable[str]]) -> None:
     """Text in plain needs no look of its own."""
-    make = look or (lambda document: html_elements.elements(document, html_page._look_of))
     lines = ["".join(make((Line("text", each),))) for each in ("plain", "bad", "good", "dim")]
     assert len(set(lines)) == 4
     rows = [

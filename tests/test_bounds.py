@@ -10,8 +10,9 @@ import pytest
 
 from rnnshapes.forward.difference import Index, StepErrors, index_of, largest_difference
 from rnnshapes.forward.non_finite import NonFinite, NonFiniteFinder
-from rnnshapes.forward.scan import repeat_masked, states_before
+from rnnshapes.forward.scan import NodeValue, repeat_masked, source_mask, states_before
 from rnnshapes.load.inputs import ArrayInput
+from rnnshapes.network.graph import Tap
 from rnnshapes.ops.bounded import Bounded
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import exact_weights
@@ -154,6 +155,13 @@ def test_masked_steps_repeat_the_state_before(reverse: bool) -> None:
     (state,) = found.bounded_states().values()
     np.testing.assert_array_equal(state.value.swapaxes(0, 1), h)
     np.testing.assert_array_equal(state.error.swapaxes(0, 1), found.bounds["h"])
+
+
+def test_states_of_a_masked_layer_have_no_mask() -> None:
+    h, mask = np.ones((6, 3, 4)), np.ones((6, 3), dtype=bool)
+    value = NodeValue((h, h, h[-1]), (h, h, None), mask, joined=2)
+    assert [source_mask([value], Tap(0, n)) is mask for n in range(3)] == [True, True, False]
+    assert source_mask([value._replace(mask=None)], Tap(0)) is None
 
 
 def test_bounded_states_repeat_what_masked_outputs_may_not() -> None:

@@ -14,15 +14,12 @@ from rnnshapes.cells.cell import Cell
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.numpy_ops import NumpyOps
+from tests.helpers.activations import sigmoid
 
 N, D, M = 4, 3, 5
 Array = np.ndarray
 Step = Callable[[SimpleNamespace, Array, Array, Array], tuple[Array, ...]]
 tanh = np.tanh
-
-
-def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
 
 
 def weights_of(cell: Cell, rng: np.random.Generator) -> dict[str, Array]:
@@ -263,3 +260,31 @@ def test_variants_need_a_bias_for_its_mistakes() -> None:
         assert not [v.id for v in cell.variants if v.id.startswith("bias.")]
         arrays = weights_of(cell, np.random.default_rng(1))
         assert all(v.arrays(arrays).keys() == arrays.keys() for v in cell.variants)
+
+
+#: The mistakes of a bias, and the families in which each is.
+FAMILIES: dict[str, dict[str, str]] = {
+    "simple": {"after_activation": "equation"},
+    "lstm": {"forget_again": "bias rows", "untrained": "rows", "forget_twice": "bias"},
+    "gru": {
+        "recurrent_row_omitted": "bias",
+        "input_row_omitted": "bias",
+        "rows_summed": "bias rows",
+        "row_repeated": "rows",
+        "omitted": "rows",
+        "rows_exchanged": "rows",
+    },
+}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_each_variant_has_a_text_of_its_own(name: str) -> None:
+    for cell in BY_NAME[name].with_all_switches(Dim.named("M")):
+        texts = [variant.text for variant in cell.variants]
+        assert len({cell.name, *texts}) == 1 + len(texts)
+        assert all(text.count(" ") > 1 for text in texts)
+        assert {v.family for v in cell.variants} <= {"cell", "equation", "bias", "rows"}
+        assert all(v.id.startswith((f"{name}.", "bias.")) for v in cell.variants)
+    variants = BY_NAME[name](Dim.named("M")).variants
+    found = {(v.id, v.family) for v in variants if v.id.startswith("bias.")}
+    assert found == {(f"bias.{k}", f) for k, v in FAMILIES[name].items() for f in v.split()}

@@ -15,6 +15,7 @@ import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.forward import tracing
 from rnnshapes.network import weights
+from tests.helpers.activations import sigmoid
 from tests.helpers.cells import FORMS, GATED
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.keras_runs import KerasRun, keras_run, numeric_checks, with_cell
@@ -32,11 +33,6 @@ def run_with(**form: Any) -> KerasRun:
 def run_of(request) -> KerasRun:
     """A network of each cell, run in Keras."""
     return run_with(**request.param)
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """As a textbook has it."""
-    return 1 / (1 + np.exp(-z))
 
 
 def lstm_by_hand(x: np.ndarray, w: Any, m: int) -> dict[str, np.ndarray]:

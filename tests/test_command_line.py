@@ -14,11 +14,11 @@ import rnnshapes
 from rnnshapes import InputError, __version__, memory
 from rnnshapes.api import conversion
 from rnnshapes.ops.interface import ACTIVATIONS
-from rnnshapes.render.formats import json_csv
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import layer, legacy_file, saved
 from tests.helpers.files import sequential as legacy_sequential
 from tests.helpers.models import sequential
+from tests.helpers.results import as_json
 
 #: What is typed, and what the line of error mentions.
 BAD = [
@@ -90,6 +90,7 @@ def test_error_line_holds_no_control_characters(run, in_folder) -> None:
 def test_usage_error_names_the_commands_help(run) -> None:
     assert_refused(run("trace", "--depth", 3), "rnnshapes trace --help")
     assert_refused(run("inspekt"), "rnnshapes --help")
+    assert "--help" not in run("trace", "--seed", "x").err
 
 
 COMMANDS = [[], ["inspect"], ["trace"], ["verify"], ["schema"]]
@@ -322,9 +323,6 @@ TYPED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("typed", "options"), TYPED, ids=[typed for typed, _ in TYPED])
 def test_options_are_those_of_the_functions(typed: str, options: Any, run) -> None:
-    def as_json(result: Any) -> Any:
-        return json.loads("".join(json_csv.json_chunks(result.to_dict())))
-
     shown = run("inspect", *typed.split(), "--no-keras", "--format", "json")
     assert json.loads(shown.out) == as_json(rnnshapes.inspect(**options, keras=False))
     for seed in ((), ("--seed", "7")):

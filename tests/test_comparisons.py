@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers as la
 
+from rnnshapes.forward import numpy_run
 from rnnshapes.forward.scan import states_before
 from rnnshapes.ops.precision import PRECISIONS
 from rnnshapes.port.compare import (
@@ -23,6 +24,7 @@ from rnnshapes.port.compare import (
     precision_of,
 )
 from rnnshapes.verification.bounds import bounded_steps
+from tests.helpers.activations import sigmoid
 from tests.helpers.handmade import SIZES
 from tests.helpers.models import functional, randomized
 from tests.helpers.tried import base_of, hypothesis_of
@@ -69,6 +71,20 @@ def test_numbers_within_their_bound_agree(error: float, agrees: bool) -> None:
     assert found.pattern.steps == (() if agrees else (2,))
     assert found.bits == pytest.approx(0 if agrees else np.log2(1.01))
     assert compared(off(((1, 2, 0), error)), rounding=1e-3).agrees
+
+
+def test_an_error_of_exactly_its_bound_agrees() -> None:
+    """A bound of the largest number is used; a wider one is not, for up to 16 bounds of error."""
+    half, bound = np.full((3, 9, 2), 0.5), 2.0**-10
+    values = half.copy()
+    values[1, 2, 0] += bound
+    found = compared(values, half, bound)
+    assert (found.ratio, found.agrees, found.differing, found.bits) == (1.0, True, 0, 0.0)
+    assert (found.first, found.pattern) == (None, Pattern((), (), (), (3, 9, 2), ()))
+    assert compared(half, half, 0.5).compared == 54
+    wide = np.where(np.arange(9)[:, None] == 4, 0.625, bound) * np.ones((3, 9, 2))
+    values[0, 4, 1] += 16 * 0.625
+    assert compared(values, half, wide).left_out == 3 * 2
 
 
 def test_steps_with_wide_bounds_are_left_out() -> None:
@@ -161,6 +177,14 @@ def test_all_states_of_a_recurrence_are_proven_stepwise(
     last = base.map_quantities(lambda q: q.at_steps(slice(-1, None), np.array([8])))
     assert list(fully_reported(last)) == []
     assert not is_stepwise(last)
+
+
+def test_steps_from_own_states_need_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = base_of(**SIZES, cell="lstm", what="lstm.h lstm.c")
+    expected = compare_quantities(base, "float32")
+    monkeypatch.setattr(numpy_run, "numpy_outputs", None)
+    assert compare_quantities(base, "float32") == expected
+    assert all(check.passed for check in expected)
 
 
 def test_narrow_arrays_are_compared_in_their_own_dtype() -> None:
@@ -276,6 +300,67 @@ def test_a_run_is_bounded_as_it_moves(what: str, dtype: str) -> None:
         moves.append(np.abs(base.quantities[0].expected(base.network, outputs) - right))
     assert not check.proven
     assert 0.8 < check.bound / np.median(np.max(moves, axis=0)) < 2
+
+
+def test_rounding_may_repeat_at_every_step() -> None:
+    """A gate that is always 1 may be rounded down each time, which adds up."""
+    base = base_of(**{**SIZES, "T": 400}, cell="lstm", what="lstm.c", last=True)
+    w = {key: a.astype(float) for key, a in base.weights["lstm"].items()}
+    w["bh"][5:10] = 20.0
+    h, c = np.zeros((2, 3, 5))
+    for t in range(400):
+        z = base.xs[0][:, t] @ w["Wx"] + h @ w["Wh"] + w["bh"]
+        i, f, o = (sigmoid(z[:, at : at + 5]) for at in (0, 5, 15))
+        c = f * (1 - 2.0**-24) * c + i * np.tanh(z[:, 10:15])
+        h = o * np.tanh(c)
+    base = base.with_arrays("lstm", w)
+    base = base.map_quantities(lambda q: replace(q, values=c[:, None]))
+    (check,) = compare_quantities(base, "float32")
+    assert check.agrees
+
+
+def test_a_unit_that_is_always_0_is_compared() -> None:
+    """Rounding cannot change it, so that no error is allowed."""
+    base = base_of(**SIZES, activation="relu", what="simple_rnn.h", last=True)
+    w = {key: a.astype(float) for key, a in base.weights["simple_rnn"].items()}
+    w["bh"][2] = -99.0
+    base = base.with_arrays("simple_rnn", w)
+    (right,) = [q.expected(base.network, compute_outputs(base)) for q in base.quantities]
+    for error in (0.0, 1e-6):
+        values = right + error * (np.arange(5) == 2)
+        port = base.map_quantities(lambda q, values=values: replace(q, values=values))
+        (check,) = compare_quantities(port, "float32")
+        assert (right[..., 2].max(), check.agrees) == (0, not error)
+
+
+def test_whole_numbers_of_x_are_exact() -> None:
+    """Their bound is smaller than that of fractions, in every dtype."""
+    base = base_of(**SIZES)
+    whole = np.random.default_rng(0).integers(-3, 4, base.xs[0].shape)
+    shares = []
+    for x in (whole.astype("f"), whole + 0.25):
+        one = replace(base, xs=(x,))
+        (right,) = [q.expected(one.network, compute_outputs(one)) for q in one.quantities]
+        one = one.map_quantities(lambda q, values=right: replace(q, values=values))
+        (check,) = compare_quantities(one, "float32")
+        shares.append(check.bound / np.abs(right).max())
+    assert shares[0] < shares[1]
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax"])
+def test_runs_with_a_softmax_are_compared(activation: str) -> None:
+    """A softmax rounds, too: a port in float32 agrees, one that is off by little does not."""
+    base = base_of(**SIZES, activation=activation, what="simple_rnn.h", last=True)
+    w = {key: a.astype("f") for key, a in base.weights["simple_rnn"].items()}
+    h = np.zeros((3, 5), "f")
+    for t in range(9):
+        z = base.xs[0][:, t].astype("f") @ w["Wx"] + w["bh"] + h @ w["Wh"]
+        sums = np.exp(z).sum(-1, keepdims=True)
+        h = np.exp(z) / sums if activation == "softmax" else z - np.log(sums)
+    for error, agrees in ((0.0, True), (1e-3, False)):
+        port = base.map_quantities(lambda q, e=error: replace(q, values=h[:, None] * (1.0 + e)))
+        (check,) = compare_quantities(port, "float32")
+        assert (check.agrees, check.proven) == (agrees, False)
 
 
 def test_wide_estimates_of_a_chaotic_run_prove_nothing() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import is_given, name_options, sort_arguments
+from rnnshapes.load.saved import config_graph
 from rnnshapes.load.saved.config_layers import (
     has_graph,
     numbered,
@@ -218,6 +219,14 @@ ARRAY = {"class_name": "__numpy__", "config": {"value": [[0.5, 2.0]], "dtype": "
             {"sources": (A, B), "mask": C, "unsupported": ("mask",)},
         ),
         (one_call("Add", [[ref("a"), ref("b")]], mask=[None, None]), {"sources": (A, B)}),
+        (
+            one_call("Dense", [ref("a"), ref("b")], x=3, mask=[[True]]),
+            {
+                "sources": (A, B),
+                "unsupported": ("x", "mask", "more than one argument"),
+                "more": (ref("b"),),
+            },
+        ),
         (
             one_call("Dense", [ref("a"), ref("b")]),
             {
@@ -642,15 +651,20 @@ def test_unfollowed_model_is_one_layer_per_call() -> None:
         ("m", (Tap(1),)),
     ]
     assert (outputs, list(found.layers)) == ((Tap(2),), ["x", "m"])
+    _, first, second = build_network(found, outputs, {}).nodes
+    assert ["training" in each.layer.reason for each in (first, second)] == [True, False]
+    assert "tensors" in second.layer.reason
 
 
 def test_empty_model_at_each_step_stays_one_layer() -> None:
     empty = sequential(layer("InputLayer", "i", batch_shape=[None, 3]))
     timed = layer("TimeDistributed", "t", layer=empty)
-    made = sequential(layer("InputLayer", "x", batch_shape=[None, 6, 3]), timed, layer("GRU", "g"))
-    found, _ = flatten(made, legacy=False)
+    after = layer("GRU", "g", units=4)
+    made = sequential(layer("InputLayer", "x", batch_shape=[None, 6, 3]), timed, after)
+    found, outputs = flatten(made, legacy=False)
     assert [one.layer.name for one in found.calls] == ["x", "t", "g"]
     assert list(found.layers) == ["x", "t", "g"]
+    assert "layers" in build_network(found, outputs, {}).nodes[1].layer.reason
 
 
 def test_sequential_model_may_hold_its_input_alone() -> None:
@@ -815,8 +829,40 @@ def test_model_with_another_mask_stays_one_layer(name: str) -> None:
     operations, is_own = MASKS[name]
     inner = {**sequential(layer("GRU", "g", units=4)), "name": "s"}
     inner["inbound_nodes"] = [{"args": [ref("m")], "kwargs": {"mask": ref("a")}}]
-    calls, _ = calls_of(graph([X, MASKING, *operations, inner], "s"))
-    assert [one[0] for one in calls] == ["x", "m", "s/g" if is_own else "s"]
+    other = {**sequential(layer("LSTM", "h", units=4)), "name": "t"}
+    other["inbound_nodes"] = [{"args": [ref("m")], "kwargs": {}}]
+    ends = [["s", 0, 0], ["t", 0, 0]]
+    layers = [X, MASKING, *operations, inner, other]
+    calls, _ = calls_of(graph(layers, "s", output_layers=ends))
+    assert [one[0] for one in calls] == ["x", "m", "s/g" if is_own else "s", "t/h"]
+
+
+def test_masks_behind_layers_without_shapes_are_others() -> None:
+    unknown = ref("m")
+    layers = [X, MASKING, *MASKS["that of Masking"][0]]
+    for name in ("p", "q"):
+        call_of = {"args": [unknown], "kwargs": {"mask": ref("a")}}
+        layers.append(call("Unknown", name, call_of))
+        unknown = ref(name)
+        del unknown["config"]["shape"]
+    inner = {**sequential(layer("GRU", "g", units=4)), "name": "s"}
+    inner["inbound_nodes"] = [{"args": [unknown], "kwargs": {"mask": ref("a")}}]
+    calls, _ = calls_of(graph([*layers, inner], "s"))
+    assert [one[0] for one in calls] == ["x", "m", "p", "q", "s"]
+
+
+def test_calls_of_a_graph_have_a_largest_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer counts, and each model in the graph, even one without layers."""
+    relu, plain = sequential(layer("ReLU", "r")), graph([X], "x")
+    for number, (part, names) in enumerate(((relu, ["x", "a", "s/r"]), (plain, ["x", "a"]))):
+        inner = {**part, "name": "s", "inbound_nodes": [node("a")]}
+        layers = [X, call("ReLU", "a", node("x")), inner]
+        model = graph(layers, "s", output_layers=[["s", number, 0]])
+        monkeypatch.setattr(config_graph, "MOST_CALLS", len(names) + 1)
+        assert [one[0] for one in calls_of(model)[0]] == names
+        monkeypatch.setattr(config_graph, "MOST_CALLS", len(names))
+        with pytest.raises(InputError):
+            calls_of(model)
 
 
 def test_masks_are_united() -> None:

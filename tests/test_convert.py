@@ -200,7 +200,11 @@ def test_command_converts_a_saved_model(tmp_path: Path, run) -> None:
     save(randomized(sequential(RECURRENT["lstm"](), shape=(None, 3))), saved)
     done = run("convert", saved, "-o", path)
     assert (done.status, done.out.split()[0]) == (0, "AGREES")
+    assert done.out.splitlines()[-1].startswith("Next: rnnshapes inspect ")
     assert run("verify", saved, "--against", path).status == 0
+    path.unlink()
+    quiet = run("convert", saved, "-o", path, "--quiet")
+    assert (quiet.status, quiet.out, path.exists()) == (0, "", True)
     for wrong in (
         ("--to", "flax", "-o", path),
         ("--to", "x", "-o", path),
@@ -223,9 +227,12 @@ def test_c_header_has_every_weight(dtype: str, tmp_path: Path) -> None:
     )
     model = randomized(sequential(*layers, shape=(None, 3)))
     path = tmp_path / "weights.h"
-    assert rnnshapes.convert(model, path).passed
+    result = rnnshapes.convert(model, path)
+    assert (result.passed, result.path) == (True, str(path))
     arrays = {name: (kind, numbers) for name, kind, numbers in read_c_header(path)}
     assert len(arrays) == len(model.weights)
+    compared = [(check.name, check.arrays, check.compared) for check in result.checks]
+    assert compared == [(name, (name,), np.size(given)) for name, (_, given) in arrays.items()]
     for kind, numbers in arrays.values():
         values = np.array(numbers, kind)
         assert kind == dtype

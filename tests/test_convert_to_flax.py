@@ -17,14 +17,11 @@ from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.weights import draw
 from rnnshapes.ops.interface import ACTIVATIONS
 from rnnshapes.port.weight_files import flax
+from tests.helpers.activations import sigmoid
 from tests.helpers.models import randomized, sequential
 
 CELLS = {"simple": la.SimpleRNN, "lstm": la.LSTM, "gru": la.GRU}
 Arrays = Mapping[str, np.ndarray]
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-z))
 
 
 def flax_step(cell: str, x: np.ndarray, h: Any, c: Any, p: Arrays) -> tuple[Any, Any]:
@@ -84,6 +81,47 @@ def test_names_and_shapes_are_those_of_flax(tmp_path: Path) -> None:
     assert shapes == expected
 
 
+def test_each_array_of_keras_is_compared(tmp_path: Path) -> None:
+    layers = (
+        la.Embedding(7, 3, name="words"),
+        la.Bidirectional(la.GRU(5, return_sequences=True, name="gru"), name="both"),
+        la.LSTM(4, use_bias=False, return_sequences=True, name="rnn"),
+        la.BatchNormalization(name="norm"),
+        la.SimpleRNN(2, name="plain"),
+        la.Dense(6, name="head"),
+    )
+    path = tmp_path / "w.npz"
+    result = rnnshapes.convert(randomized(sequential(*layers, shape=(4,))), path)
+    expected: list[tuple[str, list[str], str, int]] = [
+        ("words/embeddings", ["words/embedding"], "as it is", 7 * 3)
+    ]
+    for way in ("forward", "backward"):
+        kernels, recurrent = ([f"both/{way}/{k}{g}/kernel" for g in "rzn"] for k in "ih")
+        biases = [f"both/{way}/{gate}/bias" for gate in ("ir", "iz", "in", "hn")]
+        expected += [
+            (f"both/{way}_gru/kernel", kernels, "by gate", 3 * 15),
+            (f"both/{way}_gru/recurrent_kernel", recurrent, "by gate", 5 * 15),
+            (f"both/{way}_gru/bias", biases, "by gate; rows of z r added", 2 * 15),
+        ]
+    names = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}
+    expected += [
+        ("rnn/kernel", [f"rnn/i{g}/kernel" for g in "ifgo"], "by gate", 10 * 16),
+        ("rnn/recurrent_kernel", [f"rnn/h{g}/kernel" for g in "ifgo"], "by gate", 4 * 16),
+        ("rnn/bias", [f"rnn/h{g}/bias" for g in "ifgo"], "zeros", 0),
+        *((f"norm/{name}", [f"norm/{new}"], "as it is", 4) for name, new in names.items()),
+        ("plain/kernel", ["plain/i/kernel"], "as it is", 4 * 2),
+        ("plain/recurrent_kernel", ["plain/h/kernel"], "as it is", 2 * 2),
+        ("plain/bias", ["plain/i/bias"], "as it is", 2),
+        ("head/kernel", ["head/kernel"], "as it is", 2 * 6),
+        ("head/bias", ["head/bias"], "as it is", 6),
+    ]
+    assert [(c.name, list(c.arrays), c.rule, c.compared) for c in result.checks] == expected
+    assert (result.path, result.framework, result.kind) == (str(path), "Flax", ".npz")
+    words = ("epsilon", "mean", "both/forward_gru/bias", "both/backward_gru/bias")
+    for text, word in zip(result.assumptions, words, strict=True):
+        assert word in text
+
+
 def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
     layers = (
         la.GRU(5, recurrent_activation="hard_sigmoid", return_sequences=True, name="gru"),
@@ -112,6 +150,31 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
     ):
         assert any(all(word in one for word in words) for one in said)
     assert len(said) == 9
+
+
+def test_only_reversed_directions_are_named(tmp_path: Path) -> None:
+    """Here the first direction processes the sequence in reverse, the second does not."""
+    ends = [la.GRU(3, go_backwards=way) for way in (True, False)]
+    layer = la.Bidirectional(ends[0], backward_layer=ends[1], name="both")
+    model = randomized(sequential(layer, shape=(4, 2)))
+    said = rnnshapes.convert(model, tmp_path / "w.npz").assumptions
+    (text,) = (text for text in said if "reverse" in text)
+    assert ["both/forward" in text, "both/backward" in text] == [True, False]
+
+
+def test_added_rows_agree_up_to_rounding() -> None:
+    network = from_sizes(cell="gru")
+    weights = draw(network, 3)
+    arrays = flax.to_flax(network, weights)
+    rows = np.abs(np.split(weights["gru"]["bh"], 3, axis=1)[1].astype("float64")).sum(axis=0)
+    for steps, passed in ((0.5, True), (3, False)):
+        off = arrays["gru/ir/bias"] + steps * 2.0**-24 * rows
+        wrong = {**arrays, "gru/ir/bias": off}
+        if passed:
+            assert flax.verify_flax(network, weights, wrong, "w.npz").passed
+        else:
+            with pytest.raises(CannotRunError):
+                flax.verify_flax(network, weights, wrong, "w.npz")
 
 
 @pytest.mark.parametrize("word", ["reset_after", "stack", "PReLU", "hard_shrink", "axis"])

@@ -12,9 +12,9 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError
+from rnnshapes import InputError, UnsupportedError
 from tests.helpers import foreign
-from tests.helpers.files import saved
+from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.foreign import onnx_file, onnx_node, written
 from tests.helpers.models import randomized, sequential
 from tests.helpers.port_layouts import in_onnx
@@ -138,6 +138,14 @@ def test_last_array_of_onnx_is_taken(tmp_path: Path) -> None:
         rnnshapes.convert(path, tmp_path / "n.weights.h5", like=tmp_path / "like.keras")
 
 
+def test_table_is_taken_beside_a_transposed_array(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).standard_normal((7, 3)).astype("float32")
+    arrays = {"words.other": np.zeros((3, 7), "float32"), "words.weight": table}
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    model = taken(tmp_path, path, of_layers(la.Embedding(7, 3, name="words"), shape=(4,)))
+    np.testing.assert_array_equal(model.get_weights()[0], table)
+
+
 def test_two_biases_are_added(tmp_path: Path) -> None:
     arrays = foreign.state_dict("lstm", 3, 5, prefix="rnn.")
     path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
@@ -205,7 +213,7 @@ REFUSED: dict[str, tuple[Arrays, tuple[Any, ...], str]] = {
     "rivals beside a layer": (
         pytorch("lstm", "p", "q") | pytorch("gru", "r"),
         (*stack("lstm")[:1], la.GRU(5, name="z")),
-        "p, q",
+        r"p, q \w+ a;",
     ),
     "heads": (linear("p", "q"), (la.Dense(5, name="fc"),), "p, q"),
     "missing": (pytorch("gru", "a"), stack("gru"), "units"),
@@ -238,6 +246,36 @@ def test_what_keras_cannot_take_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=word):
         rnnshapes.convert(path, tmp_path / "new.weights.h5", like=like)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("wrong", ["lost", "unknown", "unbuilt"])
+def test_incomplete_model_takes_no_weights(wrong: str, tmp_path: Path) -> None:
+    """Its own numbers are ignored, but each of its arrays has to be there."""
+    path = written(tmp_path / "m.pt", foreign.torch_file(pytorch("gru", "a")))
+    model = of_layers(la.GRU(5, name="a"), shape=(4, 5))
+    like = saved(
+        keras.Sequential([la.GRU(5)]) if wrong == "unbuilt" else model, tmp_path / "l.keras"
+    )
+    changes: dict[str, dict[str, Any]] = {
+        "lost": {"weights": lambda file: file.__delitem__("layers/gru/cell/vars/1")},
+        "unknown": {"config": lambda config: layers_of(config)[-1].update(class_name="Own")},
+        "unbuilt": {},
+    }
+    repacked(like, like, **changes[wrong])
+    error = UnsupportedError if wrong == "unknown" else InputError
+    with pytest.raises(error, match="l.keras" if wrong != "unknown" else "Own"):
+        rnnshapes.convert(path, tmp_path / "new.weights.h5", like=like)
+    assert {p.name for p in tmp_path.iterdir()} == {"m.pt", "l.keras"}
+
+
+def test_layer_of_an_inner_model_has_its_name(tmp_path: Path) -> None:
+    """One array of it is missing, which is named; another layer has all that it needs."""
+    inner = keras.Sequential([keras.Input((5,)), la.Dense(5, name="fc")], name="enc")
+    model = randomized(keras.Sequential([keras.Input((5,)), inner, la.Dense(5, name="z")]))
+    arrays = without("enc.fc.bias", linear("enc.fc", "z"))
+    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    with pytest.raises(InputError, match=r"enc/fc/bias \(5,\)"):
+        taken(tmp_path, path, model)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no limit of sizes")

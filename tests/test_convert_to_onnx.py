@@ -15,6 +15,10 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import CannotRunError, UnsupportedError
 from rnnshapes.load.foreign import onnx_writer
+from rnnshapes.load.foreign.model import open_foreign_file
+from rnnshapes.load.foreign.onnx_graph import read_model
+from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.weights import draw
 from rnnshapes.ops import elementwise, rearrangements
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxValue
@@ -52,9 +56,16 @@ def translated(words: Any, x: Any) -> Any:
     return la.Dense(2)(la.Add()(y)), la.Dense(3)(words), words, last
 
 
+def attending(x: Any, y: Any) -> Any:
+    """Return outputs of each kind of attention, without masks."""
+    both = la.MultiHeadAttention(2, 3)(x, y, y)
+    return la.Dense(2)(la.Attention()([both, y])), la.AdditiveAttention()([both, y])
+
+
 MODELS: dict[str, tuple[Callable[..., Any], tuple[tuple[int | None, ...], ...]]] = {
     "cells": (cells, ((None, 3),)),
     "translated": (translated, ((6,), (4, 2))),
+    "attending": (attending, ((4, 3), (6, 3))),
 }
 
 
@@ -91,6 +102,53 @@ def test_layers_are_found_in_the_file(tmp_path: Path) -> None:
     summary = rnnshapes.inspect(tmp_path / "m.onnx")
     assert summary.agrees
     assert rnnshapes.verify(model, against=tmp_path / "m.onnx").passed
+
+
+def test_each_array_of_keras_is_compared(source_of: Any, tmp_path: Path) -> None:
+    """The GRU is called twice and compared once; the first direction of both is in reverse."""
+    x, gru = keras.Input((4, 5)), la.GRU(5, return_sequences=True, name="gru")
+    ends = (la.LSTM(3, use_bias=False, go_backwards=way, name="lstm") for way in (True, False))
+    both = la.Bidirectional(next(ends), backward_layer=next(ends), name="both")
+    y = la.Dense(2, name="head")(la.BatchNormalization(name="norm")(both(gru(gru(x)))))
+    result = rnnshapes.convert(randomized(keras.Model(x, y)), tmp_path / "m.onnx")
+    lstm = [("kernel", "W", 5 * 12), ("recurrent_kernel", "R", 3 * 12)]
+    assert [(c.name, c.arrays, c.rule, c.compared) for c in result.checks] == [
+        ("gru/kernel", ("gru/W",), "transposed", 5 * 15),
+        ("gru/recurrent_kernel", ("gru/R",), "transposed", 5 * 15),
+        ("gru/bias", ("gru/B",), "row 0, row 1", 2 * 15),
+        *(
+            (f"both/{way}_lstm/{name}", (f"both/{array}",), "transposed, gates i o f c", count)
+            for way in ("backward", "forward")
+            for name, array, count in lstm
+        ),
+        *(
+            (f"norm/{name}", (f"norm/{name}",), "as it is", 6)
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        ),
+        ("head/kernel", ("head/kernel",), "as it is", 6 * 2),
+        ("head/bias", ("head/bias",), "as it is", 2),
+    ]
+    assert (result.passed, result.assumptions, result.kind) == (True, (), ".onnx")
+    model = read_model(source_of((tmp_path / "m.onnx").read_bytes()))
+    assert list(model.inputs.values()) == [(None, 4, 5)]
+
+
+def test_wrong_and_missing_arrays_are_reported(tmp_path: Path) -> None:
+    """Of one layer a number is wrong; the file lacks the other one."""
+    network = from_sizes(cell="gru", M=[5, 3])
+    weights = draw(network, 3)
+    export = onnx_weights.to_onnx(from_sizes(cell="gru", M=5, K=2), weights)
+    with (path := tmp_path / "m.onnx").open("wb") as stream:
+        onnx_writer.write_model(stream, export.graph, export.inputs, export.outputs)
+    wrong = {**weights, "dense": {**weights["dense"], "b": weights["dense"]["b"] + 1}}
+    with open_foreign_file(path) as file:
+        assert file is not None
+        result = onnx_weights.verify_onnx(network, wrong, file)
+    missing = [(c.name, c.mistake.id, c.rule) for c in result.checks if c.mistake is not None]
+    assert not result.passed
+    assert missing[0] == ("gru_1", "weights.missing", "")
+    assert ("dense/bias", "weights.missing", "") in missing
+    assert len(result.checks) == 3 + 1 + 2
 
 
 REFUSED: dict[str, Callable[[], Any]] = {

@@ -98,6 +98,12 @@ def reordered(stored: tuple[int, ...], read: tuple[int, ...], gates: int) -> Cha
     return change
 
 
+def with_gates(a: Array, order: tuple[int, ...]) -> Array:
+    """Return an array with its blocks of columns in another order."""
+    blocks = np.split(a, len(order), axis=-1)
+    return np.concatenate([blocks[number] for number in order], axis=-1)
+
+
 #: The cell, the key, what is done to the array, the id, and words of the text.
 CASES: list[tuple[str, str, Change, str, list[str]]] = [
     *(("lstm", key, lambda a: 0.3 * a, "weights.scaled", ["by 0.3"]) for key in ("Wh", "bh")),
@@ -134,6 +140,13 @@ CASES: list[tuple[str, str, Change, str, list[str]]] = [
     ("simple", "Wx", to_multiples(2.0**-7, np.floor), "weights.quantized", ["down", "2^-7"]),
     ("lstm", "Wx", reordered((2, 0, 1), (0, 1, 2), 4), "layout.flat_buffer", ["(units, rows"]),
     ("lstm", "Wh", reordered((1, 0, 2), (2, 1, 0), 4), "layout.flat_buffer", ["(gates, rows"]),
+    (
+        "lstm",
+        "Wx",
+        lambda a: with_gates(reordered((2, 0, 1), (0, 1, 2), 4)(a), (1, 2, 0, 3)),
+        "layout.flat_buffer",
+        ["(units, rows", "order c, i, f, o"],
+    ),
     ("gru", "Wx", lambda a: a[[2, 0, 3, 1]], "input.permuted", ["2, 0, 3, 1"]),
     ("simple", "Wh", lambda a: np.clip(a, -0.3, 0.3), "weights.clipped", ["±0.3"]),
     ("simple", "Wx", scaled((2, 1), -1.5), "weights.one_wrong", ["1 number", "[2, 1]"]),
@@ -212,6 +225,15 @@ def test_weights_in_place_of_zeros_may_be_large() -> None:
     for size, plausible in ((0.9, True), (1.1, False)):
         wrong = recovered("simple", {"bh": size * np.array([1, -1, 1.0])}, 1e-7)
         assert (explained_arrays(zero, wrong) is not None) == plausible
+
+
+def test_error_of_zeros_is_no_percentage() -> None:
+    zero = base("simple").with_arrays("simple_rnn", {"bh": np.zeros(3)})
+    found = explained_arrays(zero, recovered("simple", {"bh": np.array([0.3, -0.7, 0.123])}, 1e-7))
+    assert found is not None
+    (mistake,) = found.mistakes
+    assert (mistake.id, mistake.where.array) == ("weights.other", "bias")
+    assert ("%" in mistake.text, "zeros" in mistake.text) == (False, True)
 
 
 def test_grid_finer_than_errors_is_not_named() -> None:

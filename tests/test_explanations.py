@@ -13,7 +13,8 @@ import rnnshapes
 from rnnshapes.errors import InputError
 from rnnshapes.port.compare import Comparison, compare_with
 from rnnshapes.port.error_summary import summarize_error
-from rnnshapes.port.explanation import Diagnosis, Explanation, in_layer, joined
+from rnnshapes.port.evidence import explained_bits, least_bits
+from rnnshapes.port.explanation import Diagnosis, Explanation, in_layer, is_needless, joined
 from rnnshapes.port.hypothesis import Mistake, Where, direction_of
 from rnnshapes.port.inexact_verdict import check_tolerance, is_inexact, largest_share
 from rnnshapes.port.report import PortVerification
@@ -83,6 +84,92 @@ def test_explanations_are_joined_in_the_coarsest_dtype() -> None:
     assert joined([fine, replace(fine, mixed=True)]).mixed
     lower = explanation(HEAD, dtype="bfloat16")
     assert joined([coarse, lower]).arithmetic is None
+
+
+def test_an_explanation_that_needs_more_is_needless() -> None:
+    """Another one with fewer mistakes, or an earlier one with the same numbers, is enough."""
+    near, far = ((check_of(error),) for error in (1e-7, 2e-7))
+    again, third = WRONG._replace(text="again"), OTHER._replace(id="third")
+    fewer = (replace(near[0], residual=replace(near[0].residual, compared=9)),)
+    for several, needless in (
+        ([explanation(WRONG, OTHER, comparisons=near), explanation(WRONG, comparisons=far)], [0]),
+        ([explanation(WRONG), explanation(WRONG, OTHER)], [1]),
+        ([explanation(WRONG), explanation(OTHER)], []),
+        ([explanation(WRONG), explanation(again)], [1]),
+        ([explanation(WRONG, comparisons=near), explanation(again, comparisons=far)], []),
+        ([explanation(WRONG, comparisons=near), explanation(again, comparisons=fewer)], []),
+        ([explanation(WRONG, OTHER), explanation(WRONG, third)], [1]),
+    ):
+        assert [n for n, one in enumerate(several) if is_needless(several, one)] == needless
+
+
+# --- Evidence -----------------------------------------------------------------------------------
+
+NUMBERS = np.random.default_rng(0).uniform(0.1, 0.9, (3, 9, 2))
+DECISIONS = np.eye(2)[np.arange(27) % 9 // 8].reshape(3, 9, 2)
+
+
+def bits_of(
+    values: Array, wrong: Any, before: float, after: float, steps: slice = slice(None)
+) -> float:
+    """Return how many bits an explanation holds: numbers off by 2^-8 are right with it."""
+    error = np.zeros(values.shape)
+    error[wrong] = 2.0**-8
+    (quantity,) = hypothesis_of({"y_hat": values}, **SIZES).quantities
+    some = quantity.at_steps(steps, np.arange(9)[steps])
+    unchanged = compare_with(quantity, values - error, np.full(values.shape, before))
+    right = compare_with(some, some.values, np.full(some.values.shape, after))
+    return explained_bits([quantity], [unchanged], [right])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (2.0**-12, 2.0**-12, 6 * 4),
+        (2.0**-12, 2.0**-10, 6 * 2),
+        (2.0**-12, 2.0**-13, 6 * 5),
+        (2.0**-12, 2.0**-14, 6 * 6),
+        (2.0**-12, 2.0**-15, 6 * 4 + 54 * 3),
+        (2.0**-12, 0.0, 6 * 4),
+    ],
+)
+def test_bits_are_ratios_of_differences_and_bounds(
+    before: float, after: float, expected: float
+) -> None:
+    """Of all numbers compared, if the bound is much smaller, and of those that differed if not."""
+    wrong = np.s_[:, 4]
+    assert bits_of(NUMBERS, wrong, before, after) == pytest.approx(expected)
+    flat = np.repeat(NUMBERS[:, :1], 9, axis=1)  # each number is there nine times
+    assert bits_of(flat, wrong, before, after) == pytest.approx(expected / 9)
+
+
+def test_decisions_hold_few_bits() -> None:
+    """As many as a draw of rows that are as frequent: 3 of 27 here."""
+    entropy = -(3 * np.log2(3 / 27) + 24 * np.log2(24 / 27))
+    found = bits_of(DECISIONS, np.s_[:], 2.0**-20, 2.0**-20)
+    assert found == pytest.approx(entropy)
+    assert bits_of(DECISIONS, np.s_[0, 0, 0], 2.0**-12, 2.0**-12) == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "steps", "expected"),
+    [
+        ([0], slice(1, None), 0),
+        ([0, 3], slice(1, None), 48),
+        ([8], slice(8), 0),
+        ([0], slice(8), 24),
+    ],
+)
+def test_steps_that_are_left_out_explain_nothing(
+    wrong: list[int], steps: slice, expected: float
+) -> None:
+    found = bits_of(NUMBERS, (slice(None), wrong), 2.0**-12, 2.0**-12, steps)
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("tried", "bits"), [(0, 0), (1, 0), (2, 1), (1024, 10)])
+def test_best_of_many_needs_more_evidence(tried: int, bits: int) -> None:
+    assert least_bits(tried) == pytest.approx(bits + np.log2(100))
 
 
 # --- Sections -----------------------------------------------------------------------------------
@@ -225,6 +312,7 @@ def test_an_unfinished_search_may_name_a_rounding() -> None:
         (np.s_[0], (3, 9, 2), False),
         (np.s_[1:], (3, 9, 2), True),
         (np.s_[..., 0], (3, 9, 2), True),
+        ((np.arange(9) % 3, np.arange(9), np.arange(9) % 2), (3, 9, 2), False),
     ],
 )
 def test_unexplained_errors_are_spread(at: Any, shape: Any, expected: bool) -> None:
@@ -236,6 +324,7 @@ def test_unexplained_errors_are_spread(at: Any, shape: Any, expected: bool) -> N
     assert is_inexact([check, check_of()], Diagnosis(tried=9), 1.0) == expected
     assert is_inexact([check], None, 1.0) == expected
     assert not is_inexact([check], None, None)
+    assert not is_inexact([check], None, 1e-6)
 
 
 def test_first_step_has_to_differ_too() -> None:

@@ -183,6 +183,12 @@ def test_units_samples_and_steps_are_counted(at: Any, numbers: list[int], hint: 
     assert described(at) == (numbers, described(HINTED[hint])[1])
 
 
+def test_first_step_of_a_run_hints_at_nothing() -> None:
+    """Later steps do not start from the port's own states."""
+    (one,) = located({"gru.h": np.s_[:, 0]}, proven="none", N=7, **GRU)
+    assert hints(one) == []
+
+
 def test_each_kind_of_difference_has_its_hint() -> None:
     every = [described(at)[1] for at in HINTED.values()]
     assert [len(some) for some in every] == [1, 1, 1, 0]

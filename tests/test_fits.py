@@ -6,15 +6,21 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import layers as la
 
 import rnnshapes
+from rnnshapes.port.compare import compute_outputs
+from rnnshapes.port.fits.fit import scaled_term, scaled_text
+from rnnshapes.port.fits.fitted_heads import output_fits
 from rnnshapes.port.fits.fitted_numbers import FittedHypotheses, fitted
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Where
 from rnnshapes.port.location import Extent
 from tests.helpers.handmade import LAYERS, Port, scaled, weights_of
-from tests.helpers.tried import hypothesis_of
+from tests.helpers.models import randomized
+from tests.helpers.tried import FUNCTIONS, hypothesis_of
 
 Array = np.ndarray
 Change = Callable[[Array], Array]
@@ -28,7 +34,7 @@ def golden(cell: str) -> dict[str, Array]:
     return dict(rnnshapes.golden(**SIZES, cell=cell, keras=False).arrays)
 
 
-def port_of(
+def changed_port(
     cell: str,
     changes: dict[str, Change] | None = None,
     of_x: Change = lambda x: x,
@@ -169,7 +175,7 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[Any, ...], list[str], int]] = 
 def test_wrong_numbers_are_fitted(
     cell: str, how: dict[str, Any], id_: str, place: tuple[Any, ...], words: list[str], count: int
 ) -> None:
-    right = right_fits(port_of(cell, **how))
+    right = right_fits(changed_port(cell, **how))
     found = {
         (m.where, n) for m, n in right.items() if m.id == id_ and all(w in m.text for w in words)
     }
@@ -182,6 +188,30 @@ def test_wrong_numbers_are_fitted(
     elif id_.startswith("state"):
         where = Where()
     assert (where, count) in found, right
+    assert not any("None" in mistake.text for mistake in right)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "text"),
+    [
+        (1.0, 0.0, "x"),
+        (2.0, 0.0, "2 x"),
+        (-2.5, 0.25, "-2.5 x + 0.25"),
+        (1.00001, -0.125, "x - 0.125"),
+        (0.00001, 0.0, "0"),
+        (0.0, -3.0, "-3"),
+        (0.0, 0.00001, "0"),
+        (3.0, 0.00001, "3 x"),
+    ],
+)
+def test_scaled_number_is_one_term(scale: float, shift: float, text: str) -> None:
+    assert scaled_term("x", scale, shift) == text
+    scales, shifts = np.array([1, scale, 1.00001, 4]), np.array([0, shift, 0.00001, 0])
+    wrong = [(text, "1")] * (text != "x") + [("4 x", "3")]
+    parts = scaled_text("x", scales, shifts).split(", ")
+    assert [(part.partition(" at ")[0], part.split()[-1]) for part in parts] == wrong
+    many = scaled_text("x", np.full(9, 4.0), np.zeros(9))
+    assert [many.count(number) for number in "0128"] == [1, 1, 1, 0]
 
 
 def tried(base: Hypothesis, extent: Extent) -> dict[int, int]:
@@ -213,23 +243,35 @@ OF_X, OF_OUTPUT, OF_DENSE, IN_DENSE = 5 + 4, 2, 2, 5 * 2 + 2
 def test_each_number_is_tried(
     cell: str, extent: Extent, weights: int, more: dict[int, int]
 ) -> None:
-    base = port_of(cell, {"bias": lambda a: a + 0.5})
+    base = changed_port(cell, {"bias": lambda a: a + 0.5})
     starts = {"simple": 1, "lstm": 3}[cell]
     one = starts + OF_X + FACTORS[cell] + OF_DENSE + OF_OUTPUT + weights
     assert tried(base, extent) == {1: one, **more}
     assert fitted(base, extent, 0, 0)[1]
 
 
+@pytest.mark.parametrize("given", ["nothing", "batch", "states"])
+def test_given_states_are_not_fitted(given: str) -> None:
+    """A stateful batch continues from the one before; other layers may compute the states."""
+    x = keras.Input(batch_shape=(3 if given == "batch" else None, 8, 4))
+    start = [la.Dense(5)(x[:, 0])] if given == "states" else None
+    h = la.SimpleRNN(5, return_sequences=True)(x, initial_state=start)
+    model = randomized(keras.Model(x, la.Dense(2)(h)))
+    y_hat = rnnshapes.golden(model, N=3, keras=False).arrays["y_hat"]
+    base = hypothesis_of({"y_hat": y_hat + np.arange(2)}, model=model, N=3)
+    assert tried(base, WHOLE).get(5, 0) == (given == "nothing")  # of 5 units
+
+
 def test_head_fit_tries_only_numbers_of_the_head() -> None:
     """Not every weight is among them."""
     extent = WHOLE._replace(in_head=True)
-    base = port_of("simple", {"b": lambda a: a + 0.5})
+    base = changed_port("simple", {"b": lambda a: a + 0.5})
     assert tried(base, extent) == {1: OF_DENSE + OF_OUTPUT + IN_DENSE, 2: 2, 4: 1}
     assert not fitted(base, extent, 0, 0)[1]
 
 
 def test_two_numbers_that_differ_tell_none() -> None:
-    base = port_of("simple", {"bias": lambda a: a + 0.5})
+    base = changed_port("simple", {"bias": lambda a: a + 0.5})
     found, every_weight = fitted(base, Extent(differing=2), 0, 0)
     assert (list(found), every_weight) == ([], False)
 
@@ -295,3 +337,77 @@ def test_wrong_backward_weight_is_fitted_to_all_steps() -> None:
     where = Where("bidirectional", "backward", "recurrent_kernel", None, 3)
     some = next(fitted(base, extent, 4, 0)[0])
     assert [m.mistakes[0].where for d, m in some.nearest if d < 1e-9] == [where]
+
+
+# --- Outputs of a head ----------------------------------------------------------------------------
+
+
+def head_of(
+    activation: str, outputs: int, use_bias: bool = True, name: str = "y_hat"
+) -> Hypothesis:
+    """Return a port of a network with a Dense layer at its end, that gives h or y_hat."""
+    layers = [
+        la.SimpleRNN(5, return_sequences=True, name="rnn"),
+        la.Dense(outputs, activation, use_bias=use_bias, name="head"),
+    ]
+    model = randomized(keras.Sequential([keras.Input((8, 4)), *layers]), seed=2)
+    width = outputs if name == "y_hat" else 5
+    return hypothesis_of({name: np.zeros((3, 8, width))}, model=model, N=3)
+
+
+OF_Z: Any = None  # a factor of z, the input of the activation
+SCALED: Any = lambda y, a: a[0] * y  # noqa: E731
+SHIFTED: Any = lambda y, a: y + a[0]  # noqa: E731
+AFFINE: Any = lambda y, a: a[0] * y + a[1]  # noqa: E731
+EACH: Any = lambda y, a: a.reshape(y.shape[-1:]) * y  # noqa: E731
+EACH_AFFINE: Any = lambda y, a: a[: y.shape[-1]] * y + a[y.shape[-1] :]  # noqa: E731
+#: Activation, K and use_bias of a head, and what is tried of its output y.
+HEADS: list[tuple[str, int, bool, list[Any]]] = [
+    ("linear", 3, True, [SCALED, SHIFTED, AFFINE, EACH, EACH_AFFINE]),
+    ("linear", 1, True, [SCALED, AFFINE]),
+    ("linear", 3, False, [SHIFTED, AFFINE, EACH, EACH_AFFINE]),
+    ("linear", 1, False, [SHIFTED, AFFINE]),
+    ("sigmoid", 1, True, [OF_Z, SCALED, SHIFTED, AFFINE]),
+    ("sigmoid", 3, False, [SCALED, SHIFTED, AFFINE, EACH, EACH_AFFINE]),
+    ("softmax", 16, True, [OF_Z, SCALED, SHIFTED, AFFINE, EACH, EACH_AFFINE]),
+    ("softmax", 17, True, [OF_Z, SCALED, SHIFTED, AFFINE]),
+]
+
+
+@pytest.mark.parametrize(("activation", "outputs", "use_bias", "expected"), HEADS)
+def test_factors_and_shifts_of_a_head_are_tried(
+    activation: str, outputs: int, use_bias: bool, expected: list[Any]
+) -> None:
+    """Not those that equal other weights, which are tried, too; each starts from the right y."""
+    base = head_of(activation, outputs, use_bias)
+    ours = compute_outputs(base)
+    y = ours.outputs[0]
+    h, arrays = ours.values["rnn"][0], base.weights["head"]
+    z = h @ arrays["W"] + arrays.get("b", 0.0)
+    fits = list(output_fits(base))
+    assert len(fits) == len(expected)
+    for fit, change in zip(fits, expected, strict=True):
+        numbers = np.random.default_rng(3).uniform(0.5, 2, fit.start.shape)
+        wanted = FUNCTIONS[activation](numbers * z) if change is OF_Z else change(y, numbers)
+        for own, result in ((fit.start, y), (numbers, wanted)):
+            found = compute_outputs(fit.apply(base, own)).outputs[0]
+            np.testing.assert_allclose(found, result, rtol=1e-6, atol=1e-7)
+        mistake = fit.mistake(numbers)
+        assert (mistake.id, mistake.where.layer) == ("head.scaled", "head")
+        assert f"{numbers[0]:.4g}"[:5] in mistake.text
+
+
+def test_factor_before_softmax_is_a_temperature() -> None:
+    for activation, is_softmax in (("softmax", True), ("sigmoid", False)):
+        fit = next(iter(output_fits(head_of(activation, 3))))
+        mistake = fit.mistake(np.array([0.4]))
+        assert ("temperature" in mistake.text, "2.5" in mistake.text) == (is_softmax, is_softmax)
+        assert mistake.own_fix
+        outputs = compute_outputs(fit.apply(head_of(activation, 3), np.array([1e-5]))).outputs[0]
+        assert np.isnan(outputs).all()  # no factor is 0
+
+
+def test_states_and_other_outputs_have_no_factors() -> None:
+    assert list(output_fits(head_of("linear", 3, name="rnn.h"))) == []
+    model = randomized(keras.Sequential([keras.Input((8, 4)), la.GRU(5, return_sequences=True)]))
+    assert list(output_fits(hypothesis_of({"output": np.zeros((3, 8, 5))}, model=model, N=3))) == []

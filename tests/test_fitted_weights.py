@@ -9,6 +9,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from tests.helpers.activations import sigmoid
 from tests.helpers.handmade import LAYERS, Port, explained, scaled, weights_of
 from tests.helpers.models import randomized, sequential
 
@@ -70,10 +71,6 @@ def test_one_weight_before_a_single_output_is_located(unit: int) -> None:
     assert explained(result) == [("weights.one_wrong",)]
     where = result.to_dict()["diagnosis"][0]["where"]
     assert (where["array"], where["unit"]) == ("kernel", unit)
-
-
-def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
 
 
 #: What is done to z and to y of a head, and numbers that are measured.

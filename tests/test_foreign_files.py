@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import pickle
 import pickletools
 import struct
@@ -29,6 +30,7 @@ from rnnshapes.load.foreign import (
     torch_pickle,
     zip_directory,
 )
+from rnnshapes.load.regular_file import require_regular
 from rnnshapes.render import schemas
 from tests.helpers import foreign
 from tests.helpers.commands import mentioning
@@ -305,6 +307,41 @@ def test_keras_has_no_such_layers(tmp_path: Path) -> None:
         rnnshapes.verify(path, T=3, against=np.zeros((1, 3, 5)))
 
 
+#: A path that is not that of a regular file, and words of the reason.
+PATHS: dict[str, tuple[str, list[str]]] = {
+    "another spelling": ("modle.keras", ["no such file", "did you mean", "model.keras"]),
+    "another folder": ("none/model.keras", ["no such file"]),
+    "another name": ("xyz.h5", ["no such file"]),
+    "address": ("https://a.b/model.keras", ["no such file", "fetched"]),
+    "windows drive": ("c:/model.keras", ["no such file"]),
+    "broken link": ("broken.keras", ["link"]),
+    "loop of links": ("loop.keras", ["opened"]),
+    "folder": ("saved", ["folder", "SavedModel"]),
+    "pipe": ("pipe.keras", ["regular"]),
+    "file as a folder": ("model.keras/a", ["opened"]),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", PATHS)
+def test_path_of_no_file_has_its_reason(name: str, in_folder: Path) -> None:
+    """A similar name is shown where there is one, and no other remedy."""
+    Path("model.keras").touch()
+    Path("saved").mkdir()
+    Path("broken.keras").symlink_to("nowhere")
+    Path("loop.keras").symlink_to("loop.keras")
+    os.mkfifo("pipe.keras")
+    require_regular(Path("model.keras"))
+    path, words = PATHS[name]
+    with pytest.raises(InputError) as caught:
+        require_regular(Path(path))
+    text = str(caught.value)
+    assert text.startswith(f"{Path(path)}: ")
+    assert [word for word in words if word not in text] == []
+    for hint in ("did you mean", "fetched"):
+        assert (hint in text) == any(hint in word for word in words)
+
+
 # --- Hostile files ------------------------------------------------------------------------------
 
 
@@ -418,6 +455,19 @@ def test_programs_and_old_files_are_refused(tmp_path: Path) -> None:
     for word, data in files.items():
         with pytest.raises(InputError, match=word):
             rnnshapes.inspect(written(tmp_path / "m.pt", data))
+
+
+def test_safetensors_may_list_arrays_in_any_order(tmp_path: Path) -> None:
+    arrays = {"fc.weight": np.ones((2, 3), "float32"), "other.weight": np.ones((5, 4), "float32")}
+    data = foreign.safetensors(arrays)
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header = dict(reversed(json.loads(data[8:end]).items()))
+    text = json.dumps(header).encode()
+    shown = [
+        rnnshapes.inspect(written(tmp_path / "m.safetensors", each)).to_dict()
+        for each in (data, struct.pack("<Q", len(text)) + text + data[end:])
+    ]
+    assert shown[0] == shown[1]
 
 
 def test_broken_safetensors_are_refused(tmp_path: Path) -> None:

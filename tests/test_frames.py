@@ -40,7 +40,7 @@ def check_frame(result: Result, dtypes: dict[str, str]) -> None:
     assert list(frame.columns) == headings
     assert len(frame) == len(lines) > 0
     for row, line in zip(frame.itertuples(index=False), lines, strict=True):
-        assert [written(value) for value in row] == [cell.removeprefix("'") for cell in line]
+        assert [csv_text(value) for value in row] == [cell.removeprefix("'") for cell in line]
     assert {column: str(frame[column].dtype) for column in dtypes} == dtypes
 
 
@@ -53,7 +53,7 @@ def test_counts_beyond_64_bits_stay_integers() -> None:
     check_frame(rnnshapes.inspect(M=10**12), {"params": "object"})
 
 
-def written(value: object) -> str:
+def csv_text(value: object) -> str:
     """Return a cell as the CSV form writes it."""
     if pd.isna(value):
         return ""

@@ -144,11 +144,12 @@ def test_stateful_model_continues_between_batches() -> None:
     compare(found, by_hand(found, "gru", x, "gru", start={"h": initial}))
 
 
-def test_block_size_does_not_change_the_arrays(monkeypatch) -> None:
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_block_size_does_not_change_the_arrays(chunk: int, monkeypatch) -> None:
     options = {"N": 3, "T": 50, "D": 2, "M": 4, "cell": "lstm"}
     once = rnnshapes.golden(**options).arrays
     monkeypatch.setattr("rnnshapes.forward.scan.BLOCK_BYTES", 1)
-    monkeypatch.setattr("rnnshapes.forward.golden.CHUNK", 100)
+    monkeypatch.setattr("rnnshapes.forward.golden.CHUNK", chunk)
     again = rnnshapes.golden(**options).arrays
     assert list(once) == list(again)
     compare({name: a.astype("float64") for name, a in again.items()}, once)

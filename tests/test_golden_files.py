@@ -383,6 +383,16 @@ def test_dtype_holds_for_every_number(ending: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(golden.arrays["gru.h"], exact.astype("float32"))
 
 
+def test_words_and_masks_keep_their_dtype() -> None:
+    golden = rnnshapes.golden(T=3, M=4)
+    arrays = [np.ones(3, kind) for kind in ("int32", "uint8", "bool")] + [np.full(3, 1e300)]
+    entries = tuple(GoldenArray(array.dtype.name, array, (), "") for array in arrays)
+    found = replace(golden, entries=entries).in_dtype("float32").arrays
+    kinds = {name: array.dtype.name for name, array in found.items()}
+    assert kinds == {"int32": "int32", "uint8": "uint8", "bool": "bool", "float64": "float32"}
+    assert np.isinf(found["float64"]).all()
+
+
 #: What is typed, and what the line of error mentions.
 REFUSED = [
     (["--golden", "g.csv"], ["g.csv", ".npz", ".json", ".h"]),

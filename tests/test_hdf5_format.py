@@ -117,6 +117,8 @@ def all_kinds(file: h5py.File) -> None:
     group.create_dataset("packed", data=np.arange(12.0).reshape(3, 4), **options)
     group.create_dataset("quick", data=np.arange(12.0), compression="lzf")
     group.create_dataset("plugin", data=np.arange(12.0), scaleoffset=2)
+    group.create_dataset("bomb", (2**21,), "f4", chunks=(2**15,), compression="gzip")
+    group.create_dataset("chunk", data=np.ones(1), chunks=(2**20,), maxshape=(None,))
     file["at the top"] = ARRAYS["single"]
 
 
@@ -133,6 +135,8 @@ DESCRIBED = {
     "g/deep/upper": ([2], "bfloat16", True, True),
     "g/deep/bytes": ([1], "|V2", False, False),
     "g/deep/complex": ([1], "complex128", False, False),
+    "g/deep/bomb": ([2**21], "float32", True, False),
+    "g/deep/chunk": ([1], "float64", True, False),
     "g/deep/text": ([], "object", False, False),
     "g/deep/empty": (None, "float32", True, True),
     "g/deep/packed": ([3, 4], "float64", True, True),
@@ -182,8 +186,17 @@ def test_large_dataset_is_sent_in_parts(
     monkeypatch.setattr(hdf5_child, "MIB", 1)
     array = np.random.default_rng(0).integers(0, 255, (5, 7), "u1")
     path = written(tmp_path / "m.h5", hdf5(lambda file: file.update({"a": array, "b": array[0]})))
+    parts, read = [], h5py.Dataset.__getitem__
+
+    def read_part(self: h5py.Dataset, part: Any) -> Any:
+        parts.append(part)
+        return read(self, part)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read_part)
     frames = served(path, "0\n1\n")
     assert frames[1:] == [array.tobytes(), array[0].tobytes()]
+    assert len(parts) > 2
+    assert all(isinstance(part, slice) for part in parts)
     cpu, memory = limits[resource.RLIMIT_CPU], limits[resource.RLIMIT_AS]
     assert cpu[1][0] > cpu[0][0]
     assert memory[1][0] > memory[0][0]
@@ -228,6 +241,14 @@ def changed(member: str, field: int, value: bytes, **more: bytes) -> bytes:
     data = bytearray(archive({**MEMBERS, **more}))
     start = data.rindex(member.encode()) - 46 + field
     data[start : start + len(value)] = value
+    return bytes(data)
+
+
+def with_extra(name: str, size: int) -> bytes:
+    """Return an archive in which a member's own header announces so many more bytes."""
+    data = bytearray(archive(MEMBERS))
+    start = data.index(name.encode()) - 2
+    data[start : start + 2] = struct.pack("<H", size)
     return bytes(data)
 
 
@@ -295,7 +316,14 @@ def test_bad_file_has_a_reason(name: str, served: Any, tmp_path: Path) -> None:
     found = json.loads(frame)
     assert list(found) == ["error"]
     assert said in found["error"]
-    assert ("it is damaged" in found["error"]) is (said == "damaged")
+    for fact in ("it is damaged", "several files"):
+        assert (fact in found["error"]) is (said in fact)
+
+
+def test_weights_beyond_the_end_are_refused(served: Any, tmp_path: Path) -> None:
+    """The newer versions of zipfile see it themselves."""
+    (frame,) = served(written(tmp_path / "m", with_extra(WEIGHTS, 1000)), "0\n")
+    assert WEIGHTS in json.loads(frame)["error"]
 
 
 def test_other_members_may_be_anything(served: Any, tmp_path: Path) -> None:
@@ -335,20 +363,32 @@ def small(file: h5py.File) -> None:
     file["a"].attrs["backend"] = "own"
 
 
+def names(file: h5py.File) -> None:
+    """Write six texts of one character, each of which takes 50 in the file."""
+    file.attrs["weight_names"] = np.array([b"a"] * 6, "S50").reshape(2, 3)
+
+
 @pytest.mark.parametrize(
-    ("limit", "most"),
+    ("make", "limit", "most"),
     [
-        ("MOST_OBJECTS", 3),
-        ("MOST_GROUP_DEPTH", 3),
-        ("MOST_TEXT", 19),
-        ("MOST_MEMBERS", 2),
+        (small, "MOST_OBJECTS", 3),
+        (small, "MOST_GROUP_DEPTH", 3),
+        (small, "MOST_TEXT", 19),
+        (small, "MOST_MEMBERS", 2),
+        (names, "MOST_OBJECTS", 6),
+        (names, "MOST_TEXT", 6 * 50),
     ],
 )
 def test_contents_have_a_largest_size(
-    limit: str, most: int, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Maker,
+    limit: str,
+    most: int,
+    served: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path, found = written(tmp_path / "m.h5", hdf5(small)), []
-    for number in (most - 1, most, 100):
+    path, found = written(tmp_path / "m.h5", hdf5(make)), []
+    for number in (most - 1, most, most + 100):
         monkeypatch.setattr(hdf5_child, limit, number)
         found.append("error" in json.loads(served(path)[0]))
     assert found == [True, False, False]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import rnnshapes
+from rnnshapes import memory
 from tests.helpers.results import result_of
 
 #: Commands, and the command that each proposes.
@@ -123,6 +125,23 @@ def test_steps_around_a_failure_are_proposed(index: Any, steps: str) -> None:
         assert reason
 
 
+def test_verify_is_proposed_for_cells_of_keras() -> None:
+    """Others are compared by a golden file."""
+    from rnnshapes.cli.next_command import after_trace
+    from rnnshapes.cli.options import DataArguments, NetworkArguments
+
+    options = NetworkArguments(model=Path("m.onnx"))
+    for lacking, golden, command in (
+        (("Own",), None, "trace m.onnx --golden golden.npz"),
+        (("Own",), Path("g.h"), "verify m.onnx --against y_hat.npy"),
+        ((), None, "verify m.onnx"),
+    ):
+        network = SimpleNamespace(not_in_keras=lacking, recurrent=("rnn",))
+        result: Any = SimpleNamespace(network=network, keras=None)
+        hint = after_trace(result, options, DataArguments(), golden)
+        assert hint.startswith(f"Next: rnnshapes {command}  ")
+
+
 def test_files_with_a_difference_are_proposed_first() -> None:
     from rnnshapes.cli.next_command import after_files
     from rnnshapes.network.file_summary import FileSummaries, FileSummary
@@ -179,6 +198,21 @@ def test_contradicting_file_is_shown_as_json() -> None:
     with_open_steps = rnnshapes.inspect(sequential(la.LSTM(5), shape=(None, 3)))
     hint = after_inspect(replace(with_open_steps, keras=None, file=foreign), options)
     assert "rnnshapes trace m.keras --T 10  " in hint
+
+
+@pytest.mark.parametrize(
+    ("free", "command"), [(None, "trace"), (10**9, "trace"), (8 * 10**3, "inspect")]
+)
+def test_trace_is_proposed_where_memory_is_enough(free: Any, command: str, monkeypatch) -> None:
+    from rnnshapes.cli.next_command import after_inspect
+    from rnnshapes.cli.options import NetworkArguments
+
+    result = result_of("inspect")
+    assert result.params is not None
+    assert result.params > 300
+    monkeypatch.setattr(memory, "available", lambda: free)
+    hint = after_inspect(result, NetworkArguments())
+    assert hint.startswith(f"Next: rnnshapes {command} ")
 
 
 @pytest.mark.parametrize("command", ["inspect --no-keras", "trace --no-keras"])

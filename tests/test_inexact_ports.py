@@ -357,7 +357,10 @@ def test_quantized_weights_are_named(columns: bool) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_arithmetic_of_16_bits_is_named(dtype: str) -> None:
-    """Of the states alone, whose head is not rounded, and of everything."""
+    """Of the states alone, whose head is not rounded, and of everything.
+
+    With the dtype that the cure proposes, the port agrees.
+    """
     golden = rnnshapes.golden(**SIZES).arrays
     weights = weights_of(golden, "simple_rnn")
     kind = np.float16 if dtype == "float16" else ml_dtypes.bfloat16
@@ -373,8 +376,16 @@ def test_arithmetic_of_16_bits_is_named(dtype: str) -> None:
             z = short(z + short(h @ w["recurrent_kernel"]) + w["bias"])
             h = rounded(np.tanh(z))
             steps.append(short(h @ w["W"] + w["b"]))
-        result = rnnshapes.verify(**SIZES, against=np.stack(steps, 1))
+        port = np.stack(steps, 1)
+        result = rnnshapes.verify(**SIZES, against=port)
         assert explained(result) == [(f"numeric.{dtype}",)]
+        (one,) = result.to_dict()["diagnosis"]
+        assert dtype in one["text"]
+        assert (one["conventions"] == []) == (short is rounded)
+    accepted = one["dtype"]
+    assert f"--dtype {accepted}" in one["cure"]
+    assert f"--dtype {accepted}" in str(result)
+    assert rnnshapes.verify(**SIZES, against=port, dtype=accepted).passed
 
 
 def looks_of(cell: str, port: Arrays) -> list[tuple[str, str]]:

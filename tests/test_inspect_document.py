@@ -19,7 +19,7 @@ from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.summary import Inspection
 from rnnshapes.network.weight_values import summarize_weights
 from rnnshapes.network.weights import draw, streams
-from rnnshapes.render.document import Drawing, Line, Table
+from rnnshapes.render.document import COLUMN_GAP, Drawing, Line, Table
 from rnnshapes.render.view import INSPECT_PARTS, View
 from tests.helpers.blocks import lines_of, tables_of, width_of
 from tests.helpers.commands import assert_refused
@@ -159,7 +159,7 @@ def test_frozen_weights_are_counted_apart() -> None:
     assert f"{result.trainable:,}" in text_of(result)
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("width", [28, 34, 40, 60, 80, 120, 200])
 def test_no_width_loses_a_weight(width: int) -> None:
     """A narrow table puts shapes on lines of their own."""
     text = text_of(inspected(), "summary", width=width)
@@ -433,6 +433,41 @@ def test_large_network_has_all_parts() -> None:
     assert sum(is_table(block) for block in document) == 2
 
 
+@pytest.mark.parametrize("name", ["plain", "both", "cells"])
+def test_formulas_stand_beside_shapes_where_they_fit(name: str) -> None:
+    """A narrow table has one column of names and shapes, and one of counts."""
+    shared = set()
+    for width in range(20, 60):
+        document = render.to_document(network(name), View(width=width))
+        table = next(block for block in document if is_table(block))
+        if len(table.columns) > 2:
+            continue
+        counts = (table.columns[1].heading, *(row.cells[1] for row in table.rows))
+        room = width - COLUMN_GAP - max(map(len, counts))
+        for row in table.rows:
+            _, *texts = row.cells[0].split("\n")
+            assert len(texts) in (1, 2)
+            line = "   ".join([texts[0], *map(str.strip, texts[1:])])
+            assert (len(texts) == 1) == (len(line) <= room)
+            shared.add(len(texts) == 1)
+    assert shared == {False, True}
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_unknown_graph_has_no_flow_and_no_costs(tmp_path) -> None:
+    """Where a flow is asked for, a line says why there is none."""
+    model = keras.Sequential([keras.Input((6, 3)), la.LSTM(4)])
+    model.save_weights(path := tmp_path / "x.weights.h5")
+    result = rnnshapes.inspect(path)
+    nothing, flow, steps = (
+        render.to_document(result, View(parts=frozenset(parts)))
+        for parts in ((), ("flow",), ("steps",))
+    )
+    assert nothing == steps
+    (why,) = [block for block in flow if block not in nothing]
+    assert "graph" in why.text
+
+
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 def test_sizes_without_names_are_written_once(tmp_path) -> None:
     """Weights alone have shapes in numbers, and the columns of their gates."""
@@ -534,9 +569,14 @@ def test_nan_in_a_weight_is_marked(model: keras.Model) -> None:
 
 def test_values_of_a_saved_model_are_shown(model: keras.Model, tmp_path: Path, run) -> None:
     path = saved(model, tmp_path / "model.keras")
-    out = run("inspect", path, "--no-keras", "--view", "values").out
-    for word in ("min", "max", "mean", "norm", "NaN", "radius", "a/recurrent_kernel"):
-        assert word in out
+    for view in ("values", "all"):
+        out = run("inspect", path, "--no-keras", "--view", view).out
+        for word in ("min", "max", "mean", "norm", "NaN", "radius", "a/recurrent_kernel"):
+            assert word in out
+    unbuilt = saved(keras.Sequential([keras.layers.GRU(3)]), tmp_path / "unbuilt.keras")
+    assert run("inspect", unbuilt, "--no-keras", "--view", "values").status == 2
+    done = run("inspect", unbuilt, "--no-keras", "--view", "all")
+    assert (done.status, "3M(D+M+2)" in done.out, "radius" in done.out) == (0, True, False)
 
 
 def test_values_without_a_model_exit_2(run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -108,7 +109,7 @@ LINES: list[tuple[dict[str, Any], str, dict[str, tuple[str | None, int]]]] = [
 
 @pytest.mark.parametrize(("form", "layer", "blocks"), LINES)
 def test_each_wrong_line_is_located(form: dict[str, Any], layer: str, blocks: Any) -> None:
-    """With its gate, unit and step; only the checks of lines are given."""
+    """With its gate, unit and step, and the lines before it; only checks of lines are given."""
     port = intermediates(form, "float64")
     lines = [name for name in port if name.startswith(f"{layer}.")]
     states = {f"{layer}.{key}" for key in "hc"}
@@ -122,13 +123,25 @@ def test_each_wrong_line_is_located(form: dict[str, Any], layer: str, blocks: An
         found = compared({**port, name: wrong}, **form)
         assert found.names == set(lines)
         assert len(found.checks) == len(set(lines) - states)
-        ((where, *_),) = found.locations
+        ((where, text, *_),) = found.locations
+        earlier = [each.partition(".")[2] for each in lines[: lines.index(name)]]
+        few = earlier if len(earlier) <= 4 else [earlier[-1], str(len(earlier) - 1)]
+        assert all(each in text.partition(";")[2] for each in few)
         assert (where.layer, where.array, where.unit, where.step) == (layer, line, 3, 4)
         known = line in blocks or ("_" in name and len(gate) == 1 and gate in "ifcozrh")
         assert where.gate == (gate if known and layer != "simple_rnn" else None)
         for check in found.checks:
             if f" {line} " in check.quantity:
                 assert (check.differing, check.error is not None) == (1, True)
+
+
+def test_lines_of_one_sample_may_lack_its_axis() -> None:
+    golden = rnnshapes.golden(**{**SIZES, "N": 1}, cell="gru").arrays
+    port = {name: golden[name].astype("f") for name in ("gru.h", "gru.gate_z", "gru.x Wx")}
+    flat = {name: values if name == "gru.h" else values[0] for name, values in port.items()}
+    for given in (port, flat):
+        found = compared(given, cell="gru", N=1)
+        assert (found.names, found.locations) == ({"gru.gate_z", "gru.x Wx", "gru.h"}, ())
 
 
 def test_unknown_states_leave_their_lines_out() -> None:
@@ -148,6 +161,23 @@ def test_unknown_states_leave_their_lines_out() -> None:
     assert names(*every, *states) == every
     port["lstm.h"] = port["lstm.h"][:, -1]
     assert names(*every, *states) == {"lstm.x Wx"}
+
+
+def test_line_with_unknown_numbers_has_no_error() -> None:
+    """A state that is hardly known leaves its next step out."""
+    port = intermediates({"cell": "gru"}, "float64")
+    port["gru.h Wh"][1, 2, 3] += 1e-3
+    base = hypothesis_of(port, **SIZES, cell="gru")
+    unknown = np.zeros((3, 9, 5))
+    unknown[2, 4] = 1e6
+    for left_out, rounding in ((0, 0 * unknown), (15, unknown)):
+        quantities = [replace(q, rounding=rounding) if q.key == "h" else q for q in base.quantities]
+        found = compare_intermediates(
+            base.network, base.weights, base.xs, read_port(port), quantities, "float32"
+        )
+        (check,) = (check for check in found.checks if " h Wh " in check.quantity)
+        assert (check.differing, check.left_out) == (1, left_out)
+        assert (check.error is None) == bool(left_out)
 
 
 def sequence(units: int, **options: Any) -> Any:

@@ -246,7 +246,7 @@ def built_layer(case: Case, inputs: Callable[[], list[Any]]) -> tuple[Any, Any]:
     return layer, called()
 
 
-def network_of(case: Case, layer: Any, *, masked: bool = False) -> Network:
+def network_around(case: Case, layer: Any, *, masked: bool = False) -> Network:
     calls = [
         LayerCall(f"x{number}", "InputLayer", {"batch_shape": (None, *shape)})
         for number, shape in enumerate(case[2])
@@ -288,7 +288,7 @@ def computed(
 def test_layer_computes_what_keras_computes(case: Case) -> None:
     xs = arrays_of(case)
     built, expected = built_layer(case, lambda: list(map(keras.ops.convert_to_tensor, xs)))
-    network = network_of(case, built)
+    network = network_around(case, built)
     found, mask = computed(network, xs, [None] * len(xs), built.get_weights())
     assert mask is None
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
@@ -312,7 +312,7 @@ def test_layer_meets_masks_as_keras_does(case: Case) -> None:
 
     masks = [np.asarray(get_mask(x)) for x in masked()]
     built, expected = built_layer(case, masked)
-    network = network_of(case, built, masked=True)
+    network = network_around(case, built, masked=True)
     found, mask = computed(network, xs, masks, built.get_weights())
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
     kept = get_mask(expected)
@@ -326,7 +326,7 @@ def test_layer_meets_masks_as_keras_does(case: Case) -> None:
 def test_stepwise_layer_treats_steps_alike(case: Case) -> None:
     """It computes each step from that step alone, and each in the same way."""
     xs, order = arrays_of(case), [3, 1, 0, 5, 2, 4]
-    network = network_of(case, new_layer(case))
+    network = network_around(case, new_layer(case))
     moved = [x[:, order] if x.shape[1] == 6 else x for x in xs]
     changed = [np.concatenate([x[:, :-1], x[:, -1:] + 1], axis=1) for x in xs]
     none = [None] * len(xs)

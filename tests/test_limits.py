@@ -413,9 +413,9 @@ def test_help_works_in_any_width(columns: str) -> None:
 def test_keras_is_not_imported_into_too_little_memory(monkeypatch) -> None:
     import resource
 
-    needed = 2**31
-    for limit, fits in ((needed, True), (needed - 1, False), (resource.RLIM_INFINITY, True)):
-        monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, limit))
+    needed, none = 2**31, resource.RLIM_INFINITY
+    for limit, fits in ((needed, True), (needed - 1, False), (none, True)):
+        monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, none))
         if fits:
             memory.require_address_space(needed, "it")
         else:

@@ -24,6 +24,7 @@ from rnnshapes.load.saved.untrusted_json import all_printable, parse, printable
 from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.constant import MOST_NUMBERS, Constant
+from tests.helpers.models import dtype_policy
 from tests.helpers.subclassed import Classifier, subclassed
 
 T, D = 6, 3
@@ -72,13 +73,14 @@ def inner_model() -> keras.Model:
     return keras.Model([p, q], la.Subtract(name="minus")([p, q]), name="m")
 
 
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
 @pytest.mark.parametrize("by_name", [False, True])
 def test_nested_model_is_followed_at_each_call(by_name: bool) -> None:
     m, a, b = inner_model(), x_of("a", 4), x_of("b", 4)
     if by_name:
-        m = keras.Model({"p": m.inputs[0], "q": m.inputs[1]}, m.outputs[0], name="m")
-    first = m({"q": b, "p": a}) if by_name else m([a, b])
-    second = m({"p": first, "q": a}) if by_name else m([first, a])
+        m = keras.Model({"u": m.inputs[0], "v": m.inputs[1]}, m.outputs[0], name="m")
+    first = m({"v": b, "u": a}) if by_name else m([a, b])
+    second = m({"u": first, "v": a}) if by_name else m([first, a])
     model = keras.Model([a, b], second)
     assert calls_of(model) == [
         ("a", [], []),
@@ -111,6 +113,9 @@ def test_model_at_each_step_is_followed_without_rounding() -> None:
     assert model_at_each_step(layer) is layer.layer
     assert model_at_each_step(of("mixed_float16", "float32")) is None
     assert model_at_each_step(of("mixed_float16", "mixed_float16")) is not None
+    assert model_at_each_step(of("float32", "mixed_float16")) is not None
+    words = keras.Sequential([keras.Input((T,), dtype="int32"), la.Embedding(7, 2)])
+    assert model_at_each_step(la.TimeDistributed(words, dtype="mixed_float16")) is words
     assert model_at_each_step(la.TimeDistributed(la.Dense(2))) is None
     assert model_at_each_step(la.Dense(2)) is None
     empty = keras.Sequential([keras.Input((D,))])
@@ -129,6 +134,20 @@ def test_layer_is_called_with_more_than_tensors() -> None:
     assert calls["h"].sources == (Tap(0), Tap(0))
     supported = {node.name: node.layer.declared_shapes is None for node in read_model(model).nodes}
     assert supported == {"x": True, "o": False, "d": True, "h": True}
+
+
+def test_mask_of_another_tensor_is_a_source() -> None:
+    x, mask = x_of(), keras.Input((T,), name="mask", dtype="bool")
+    gru = la.GRU(3, name="g")(x, mask=keras.ops.logical_not(mask))
+    call = read_graph(keras.Model([x, mask], gru)).calls[-1]
+    assert (call.unsupported, call.has_mask) == (("mask",), True)
+    assert call.sources == (Tap(0), Tap(2))
+
+
+def test_complex_input_is_refused() -> None:
+    x = keras.Input((T, D), dtype="complex64")
+    with pytest.raises(InputError, match="complex64"):
+        read_model(keras.Model(x, la.Reshape((D, T))(x)))
 
 
 def operation_on(value: Any) -> tuple[Any, ...]:
@@ -195,6 +214,101 @@ def test_inputs_of_embeddings_are_indices() -> None:
     out = [words(x), la.TimeDistributed(la.Embedding(9, 3))(y), la.Rescaling(2.0)(z)]
     graph = read_graph(keras.Model([x, y, z], out))
     assert [takes_indices(graph, position) for position in range(3)] == [True, True, False]
+
+
+def own(z: Any) -> Any:
+    """Return a product, as a function of the user's."""
+    return z * z
+
+
+class Unsaved(la.Layer):
+    """A layer that cannot say how it was made."""
+
+    def get_config(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def call(self, x: Any) -> Any:
+        return x * x
+
+
+def one_layer(layer: Any, *shape: int) -> Any:
+    x = x_of("x", *shape)
+    return keras.Model(x, layer(x))
+
+
+def shares_a_cell() -> Any:
+    """Return a model that calls a cell, and a layer that has it, as a loop of the user's would."""
+    x, h, z, cell = x_of("x", D), x_of("h", 4), x_of("z"), la.SimpleRNNCell(4, name="cell")
+    return keras.Model([x, h, z], [cell(x, [h])[0], la.RNN(cell, name="rnn")(z)])
+
+
+def integers() -> Any:
+    """Return a model in which an Embedding takes integers, and Rescaling others."""
+    x, y = (keras.Input((T,), dtype="int32", name=name) for name in "xy")
+    return keras.Model([x, y], [la.Embedding(9, 3)(x), la.Rescaling(2.0, name="scaled")(y)])
+
+
+TANH = keras.activations.tanh
+#: A model, and the names of its layers that are not supported.
+LIVE: dict[str, tuple[Any, list[str]]] = {
+    "functions of Keras": (lambda: one_layer(la.GRU(4, TANH, "relu", name="a")), []),
+    "activation": (lambda: one_layer(la.GRU(4, own, name="a")), ["a"]),
+    "recurrent activation": (lambda: one_layer(la.LSTM(4, "tanh", own, name="a")), ["a"]),
+    "of one direction": (
+        lambda: one_layer(
+            la.Bidirectional(la.GRU(4), backward_layer=la.GRU(4, own, go_backwards=True), name="a")
+        ),
+        ["a"],
+    ),
+    "of the layer at each step": (
+        lambda: one_layer(la.TimeDistributed(la.Dense(4, own), name="a")),
+        ["a"],
+    ),
+    "of a cell": (lambda: one_layer(la.RNN(la.GRUCell(4, own), name="a")), ["a"]),
+    "of the second cell": (
+        lambda: one_layer(la.RNN([la.GRUCell(4), la.GRUCell(4, own)], name="a")),
+        ["a"],
+    ),
+    "of no cell": (lambda: one_layer(la.RNN([la.GRUCell(4), la.LSTMCell(4)], name="a")), []),
+    "no config": (lambda: one_layer(Unsaved(name="a")), ["a"]),
+    "integers": (integers, ["scaled"]),
+    "shared cell": (shares_a_cell, ["cell"]),
+}
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_layers_with_own_functions_are_not_supported(name: str) -> None:
+    """Each weight counts once, also that of a cell that a model calls by itself."""
+    build, unsupported = LIVE[name]
+    model = build()
+    network = read_model(model)
+    assert [node.name for node in network.unsupported] == unsupported
+    counts = [layer.trainable_count for layer in network.layers]
+    assert sum(count or 0 for count in counts) == model.count_params()
+    assert (network.batch, network.dtype, network.uncalled) == (None, "float32", ())
+
+
+@pytest.mark.parametrize(
+    ("policy", "dtype", "computes_in"),
+    [
+        ("float32", "float32", "float32"),
+        ("float64", "float64", "float64"),
+        ("mixed_float16", "float32", "float16"),
+        ("mixed_bfloat16", "float32", "bfloat16"),
+    ],
+)
+def test_layers_compute_in_the_dtype_of_their_policy(
+    policy: str, dtype: str, computes_in: str
+) -> None:
+    """An input has its own dtype, whatever the policy is, and may have a fixed N."""
+    with dtype_policy(policy):
+        x = keras.Input((T, D), batch_size=4, dtype="float64", name="x")
+        model = keras.Model(x, la.Dense(2)(la.GRU(4, trainable=False)(x)))
+    network = read_model(model)
+    assert (network.dtype, network.batch) == (dtype, 4)
+    layers = [node.layer for node in network.nodes]
+    assert [layer.computes_in for layer in layers] == ["float64", computes_in, computes_in]
+    assert [layer.trainable_count for layer in layers[1:]] == [0, 10]
 
 
 # --- JSON of files --------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def stacked() -> Model:
     return Model(x, layers.Dense(2)(layers.GRU(3)(h)))
 
 
-def joined() -> Model:
+def joined_masks() -> Model:
     """Return a model whose mask joins two, by comparisons and an or."""
     x = keras.Input((4, 3))
     h = layers.Masking(0.0)(x)
@@ -86,7 +86,7 @@ def itself(model: Model) -> Model:
     "model",
     [
         stacked,
-        joined,
+        joined_masks,
         nested,
         translating,
         lambda: translating(mask=True),

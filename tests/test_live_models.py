@@ -12,6 +12,7 @@ from keras import layers
 
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError, reference
+from rnnshapes.load.inputs import full_array
 from rnnshapes.session import open_session
 from tests.helpers.models import randomized
 
@@ -217,7 +218,7 @@ def test_unsupported_layer_is_shown_with_reason(model, name, why) -> None:
 
 
 def test_states_inside_time_distributed_start_nothing() -> None:
-    """The layer with initial states is not supported, and nothing is said of its states."""
+    """Only the reason why the layer is not supported mentions its initial states."""
     x = keras.Input((5, 3))
     _, *states = layers.LSTM(4, return_state=True)(x)
     inner = keras.Model(x, layers.LSTM(4)(x, initial_state=states))
@@ -244,6 +245,8 @@ def test_layers_behind_unsupported_one_are_verified() -> None:
     assert not any(check.name.startswith("padded") for check in result.checks)
     with pytest.raises(UnsupportedError, match=r"layer 'padded.*' \(.*Padded\) is not"):
         rnnshapes.trace(model, keras=False)
+    with pytest.raises(UnsupportedError, match=r"layer 'padded.*' \(.*Padded\) is not"):
+        rnnshapes.verify(model, against=np.zeros((2, 8, 4)))
 
 
 @pytest.mark.parametrize(
@@ -304,6 +307,43 @@ def test_open_steps_keep_their_name_behind_unsupported_layer(monkeypatch) -> Non
     assert rnnshapes.inspect(model).layers[0].output_dims == ("N", "T", "D")
     with pytest.raises(UnsupportedError, match=r"returns \(4, 3\) .* and not \(6, 3\)"):
         rnnshapes.trace(model, T=6)
+
+
+def test_code_may_accept_only_some_lengths() -> None:
+    """T stays open, though most lengths are refused."""
+
+    class ByFours(layers.Layer):
+        def call(self, x):
+            if x.shape[1] is not None and x.shape[1] % 4:
+                raise ValueError("not four")
+            return 2 * x
+
+    model = randomized(sequential(ByFours(), layers.SimpleRNN(5), shape=(None, 3)))
+    assert rnnshapes.inspect(model).layers[0].output_dims == ("N", "T'", "D")
+    assert rnnshapes.trace(model, T=8, show="h").layers[0].states["h"].shape == (1, 8, 5)
+
+
+def test_another_run_is_compared_by_magnitude() -> None:
+    """Rounding makes no model random; another shape, NaN, or a hundredth of the largest does."""
+    with open_session(N=3, T=4, D=3, M=5, K=2, return_sequences=True) as session:
+        weights = session.weights()
+        model, (y_hat,) = session.keras_model(weights), session.keras_outputs(weights).outputs
+        xs = [full_array(source) for source in session.sources]
+        largest = np.abs(y_hat).max()
+        for changed, expected in (
+            (y_hat, False),
+            (y_hat + np.float32(0.009 * largest), False),
+            (y_hat + np.float32(0.02 * largest), True),
+            (y_hat[:, 1:], True),
+            (np.where(y_hat == y_hat[2, 1, 1], np.nan, y_hat), True),
+            (np.where(y_hat == y_hat[2, 1, 1], np.inf, y_hat), True),
+        ):
+            given = (changed.astype("float32"),)
+            assert reference.is_random(model, session.network, xs, given) == expected
+        xs[0][1, 2] = np.nan
+        again = (model.predict(xs[0], verbose=0),)
+        assert np.isnan(again[0][1]).any()
+        assert not reference.is_random(model, session.network, xs, again)
 
 
 def test_steps_behind_unsupported_layer_come_from_keras() -> None:

@@ -43,6 +43,28 @@ def test_mask_made_inside_stays_inside() -> None:
     assert not network.unsupported
 
 
+def test_weights_inside_are_named_after_their_layers() -> None:
+    part = {"class_name": "Dense", "config": {"units": 6, "name": "own"}}
+    network = chain(
+        (3, 5, 4), (*DENSE, 1, 0), (*GRU, 1, 1), ("TimeDistributed", {"layer": part}, 0, 0)
+    )
+    names = [[w.name for w in layer.weights] for layer in inspect_network(network).layers]
+    assert names[0] == ["layer0/kernel", "layer0/bias"]
+    assert names[1] == [f"layer1/{name}" for name in ("kernel", "recurrent_kernel", "bias")]
+    assert names[2] == ["layer2/own/kernel", "layer2/own/bias"]
+
+
+def test_mask_inside_adds_one_note() -> None:
+    plain, skipping = (
+        inspect_network(chain((3, 5, 4), (kind, {}, 1, 0), (*GRU, 1, 1))).layers[1]
+        for kind in ("Dropout", "Masking")
+    )
+    assert plain.supported
+    assert [note.topic for note in plain.notes] == ["gates", "gates", "use"]
+    assert skipping.notes[:-1] == plain.notes
+    assert skipping.notes[-1].topic == "use"
+
+
 def test_mask_of_an_inner_model_stays_there() -> None:
     layers = (("Masking", {}, 2, 0), ("Flatten", {}, 2, 1), (*GRU, 1, 1))
     network = chain((2, 3, 5, 4), *layers)

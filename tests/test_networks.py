@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rnnshapes.cells.frameworks import FrameworkLSTM, FrameworkRNN
 from rnnshapes.errors import ContradictionError, InputError, UnsupportedError
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.from_sizes import from_sizes
@@ -21,13 +23,15 @@ from rnnshapes.network.layers.config import (
     is_operation,
     size_in,
 )
+from rnnshapes.network.lost_masks import LostMasks
 from rnnshapes.network.naming import TensorNames, state_name
 from rnnshapes.network.structure import ModelStructure, facts
 from rnnshapes.network.summary import inspect_network
+from rnnshapes.network.symbolic import NodeShapes
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
+from tests.helpers.layer_calls import Part, network
 
-Part = tuple[Any, ...]
 DENSE: Part = ("Dense", {"units": 2})
 
 
@@ -45,19 +49,6 @@ def both(merge_mode: str | None = "concat", *, seq: bool = True) -> Part:
 
 def operation(kind: str, *arguments: Any, **options: Any) -> Part:
     return f"keras.ops.{kind}", options, {"arguments": (Source(0), *arguments)}
-
-
-def network(*parts: Part, outputs: tuple[Any, ...] = (), batch: int | None = None) -> Network:
-    """Return a network of these layers on x (N, 6, 3), each called on the one before it.
-
-    The third part of a layer has other fields of its call.
-    """
-    calls = [LayerCall("x", "InputLayer", {"batch_shape": (batch, 6, 3)})]
-    for number, (kind, config, *more) in enumerate(parts, 1):
-        call = LayerCall(f"l{number}", kind, config, (Tap(number - 1),))
-        calls.append(replace(call, **(more[0] if more else {})))
-    taps = outputs or (Tap(len(parts)),)
-    return assemble(LayerGraph(tuple(calls), taps, batch=batch))
 
 
 def taps_of(net: Network) -> list[Tap]:
@@ -363,8 +354,26 @@ def test_why_nothing_is_traced_or_built_is_said() -> None:
     assert plain.not_buildable_reason == ""
     empty = replace(plain, nodes=(), outputs=())
     assert empty.not_buildable_reason == empty.no_recurrence_reason
+    assert (empty.path_count, empty.max_steps) == (0, 1)
     broken = network(("Dense", {"units": -1}))
     assert list(broken.contradictions) == ["l1"]
+
+
+def test_cells_that_keras_lacks_are_named_once() -> None:
+    net = network(rnn(kind="SimpleRNN"), rnn(kind="SimpleRNN"), rnn(), DENSE)
+    assert (net.not_in_keras, net.not_buildable_reason) == ((), "")
+    x, *recurrent, dense = net.nodes
+    others = []
+    for node, kind in zip(recurrent, (FrameworkRNN, FrameworkRNN, FrameworkLSTM), strict=True):
+        direction = node.layer.directions[0]
+        own = replace(direction, cell=kind(direction.cell.output))
+        others.append(replace(node, layer=replace(node.layer, direction=own)))  # type: ignore[call-arg]
+    foreign = net.with_nodes((x, *others, dense))
+    assert foreign.not_in_keras == ("RNN", "LSTM")
+    assert "RNN" in foreign.not_buildable_reason
+    shape = {"batch_shape": (None, 6, None)}
+    calls = [LayerCall("x", "InputLayer", shape), LayerCall("l", "GRU", {"units": 4}, (Tap(0),))]
+    assert "--D" in assemble(LayerGraph(tuple(calls), (Tap(1),))).not_buildable_reason
 
 
 def test_differences_of_keras_are_known_by_layer() -> None:
@@ -412,6 +421,163 @@ def test_unsupported_layer_is_in_no_head() -> None:
     reports = {layer.name: layer for layer in inspect_network(net).layers}
     assert [name for name, layer in reports.items() if not layer.supported] == ["l2", "l5"]
     assert [(reports[n].equations, reports[n].operations) for n in ("l2", "l5")] == [((), ())] * 2
+
+
+#: What a model tells of a call of an unsupported layer on x, and the shapes, the steps and the axes
+#: of the mask of its outputs, behind x and behind a mask of (N, T).
+DECLARED: list[tuple[dict[str, Any], str, str, tuple[int, int]]] = [
+    ({"outputs": ((None, 6, 3),)}, "N T D", "T", (0, 0)),
+    ({"outputs": ((None, 6, 5),)}, "N T 5", "T", (0, 0)),
+    ({"outputs": ((None, 3),)}, "N D", "None", (0, 0)),
+    ({"outputs": ((None, 6),)}, "N 6", "None", (0, 0)),
+    ({"outputs": ((None, 6, 6, 3),)}, "N T 6 D", "T", (0, 0)),
+    ({"outputs": ((None, None, 3),)}, "N T' D", "T'", (0, 0)),
+    ({"outputs": ((None, None, 3),), "keeps_steps": True}, "N T D", "T", (0, 0)),
+    ({"outputs": ((None, None, None), (None, 3)), "keeps_steps": True}, "N T T', N D", "T", (0, 0)),
+    ({"outputs": ((None, None, 3), (None, None))}, "N T' D, N T''", "T'", (0, 0)),
+    ({"outputs": ((None, 6, 3),), "masked": True}, "N T D", "T", (2, 2)),
+    ({"outputs": ((None, 6, 3),), "masked": True, "nesting": 1}, "N T' 6 D", "T'", (3, 3)),
+    ({"outputs": ((None, 6, 3),), "nesting": 1}, "N T' 6 D", "T'", (0, 2)),
+    ({"outputs": ((),), "nesting": 1}, "", "None", (0, 2)),
+]
+
+
+@pytest.mark.parametrize(("told", "shapes", "steps", "mask_axes"), DECLARED)
+def test_unsupported_layer_has_the_shapes_it_declares(
+    told: Any, shapes: str, steps: str, mask_axes: tuple[int, int]
+) -> None:
+    """A size has the name of an equal one on the same axis of x, or on the last one."""
+    for before, axes in zip(((), (MASKING,)), mask_axes, strict=True):
+        net = network(*before, ("Own", {}, told))
+        own = net.node_shapes[-1]
+        assert ", ".join(" ".join(map(str, shape)) for shape in own.shapes) == shapes
+        assert (str(own.steps), own.mask_axes, own.causal) == (steps, axes, False)
+        open_sizes = {"T'", "T''"} & {name.rstrip(",") for name in shapes.split()}
+        assert net.sizes == {"N": None, "T": 6, "D": 3} | dict.fromkeys(open_sizes)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "result"),
+    [
+        ("float16", "float16", "float16"),
+        ("float16", "float32", "float32"),
+        ("float16", "bfloat16", "float32"),
+        ("float64", "float16", "float64"),
+        ("bfloat16", "float64", "float64"),
+    ],
+)
+def test_operation_computes_in_the_wider_dtype(first: str, second: str, result: str) -> None:
+    both = {"sources": (Tap(1), Tap(2)), "arguments": (Source(0), Source(1))}
+    net = network(
+        (*DENSE, {"computes_in": first}),
+        (*DENSE, {"computes_in": second, "sources": (Tap(0),)}),
+        ("keras.ops.Add", {}, both),
+        DENSE,
+    )
+    assert [net.precision(layer) for layer in net.layers] == [first, second, result, "float32"]
+
+
+FED: Part = ("Dense", {"units": 3})
+BOOLEAN = operation("Greater", 0.5)
+ATTENTION: Part = ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3})
+OWN: Part = ("Own", {})
+STORED = {"stored": (("w", (3, 2)),)}
+CAUSAL = {"call_options": (("use_causal_mask", True),)}
+
+
+def called(part: Part, **more: Any) -> Part:
+    """Return a call of the layer c."""
+    return (*part[:2], {"name": "c", **more})
+
+
+def attending(**more: Any) -> Part:
+    return called(ATTENTION, sources=(Tap(0), Tap(0)), **more)
+
+
+#: Calls of layers, and which of them are unsupported; None where the model is refused.
+CALLS: list[tuple[tuple[Part, ...], str | None]] = [
+    ((rnn(return_state=True), called(DENSE, initial=(Tap(1, 1),))), "c"),
+    ((called(DENSE, sources=()),), "c"),
+    ((BOOLEAN, called(DENSE)), "c"),
+    ((BOOLEAN, operation("Where", 1.0, 0.0), DENSE), ""),
+    ((called(FED, stored=(("kernel", (3, 3)), ("bias", (3,)))),), ""),
+    ((called(FED, stored=(("bias", (3,)), ("kernel", (3, 3)))),), "c"),
+    ((called(FED, stored=(("a", (3, 3)), ("b", (3,))), named=False),), ""),
+    ((called(FED, contradiction="why"),), "c"),
+    ((called(FED, unsupported_reason="why"),), "c"),
+    ((called(FED, unsupported_reason="why", nesting=1),), "c"),
+    ((rnn(return_state=True), called(rnn(), initial=(Tap(1, 1), Tap(1, 2)))), ""),
+    ((rnn(return_state=True), called(rnn(), initial=(Tap(1, 1), Tap(1, 2)), nesting=1)), "c"),
+    ((called(FED), called(FED)), ""),
+    ((called(FED), BOOLEAN, called(FED)), None),
+    ((called(FED), ("Own", {}), called(FED)), None),
+    ((called(("Dropout", {})), BOOLEAN, called(("Dropout", {}))), "c:2"),
+    ((called(rnn()), called(rnn())), ""),
+    ((called(rnn(stateful=True)),), ""),
+    ((called(rnn(stateful=True)), called(rnn(stateful=True))), None),
+    ((attending(), attending()), ""),
+    ((attending(**CAUSAL), attending(**CAUSAL)), ""),
+    ((attending(**CAUSAL), attending()), None),
+    ((attending(), attending(**CAUSAL)), None),
+    ((called(OWN), called(OWN, **CAUSAL)), "c c:2"),
+    ((called(OWN, **STORED), called(OWN, **STORED, **CAUSAL)), "c c:2"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CALLS)))
+def test_only_some_calls_of_layers_are_supported(number: int) -> None:
+    parts, unsupported = CALLS[number]
+    batch = 4 if any("stateful" in config for _, config, *_ in parts) else None
+    if unsupported is None:
+        with pytest.raises(InputError, match="'c'"):
+            network(*parts, batch=batch)
+        return
+    net = network(*parts, batch=batch)
+    assert [node.name for node in net.unsupported] == unsupported.split()
+    contradicts = any(more.get("contradiction") for *_, more in parts if isinstance(more, dict))
+    assert list(net.contradictions) == ["c"] * contradicts
+
+
+def test_no_state_is_given_at_each_step() -> None:
+    shape, gru = {"batch_shape": (None, 6, 5, 3)}, {"units": 3}
+    calls = [LayerCall("x", "InputLayer", shape)]
+    calls.append(LayerCall("p", "GlobalAveragePooling2D", {}, (Tap(0),)))
+    each = LayerCall("r", "GRU", gru, (Tap(0),), nesting=1, models_ended=1)
+    for initial, unsupported in (((), []), ((Tap(1),), ["r"])):
+        graph = LayerGraph((*calls, replace(each, initial=initial)), (Tap(2),))
+        assert [node.name for node in assemble(graph).unsupported] == unsupported
+
+
+def test_attention_takes_masks_from_other_calls() -> None:
+    """Only layers that use the mask pass it on for sure, behind attention on the same input."""
+    attention = "MultiHeadAttention"
+    # Class and inputs of a call, whether it uses their mask, and whether that may be lost.
+    calls: list[tuple[str, tuple[Tap, ...], bool, bool]] = [
+        ("InputLayer", (), False, False),
+        ("Masking", (Tap(0),), False, False),
+        (attention, (Tap(1), Tap(1)), False, False),  # its own removal
+        ("Dense", (Tap(1),), False, True),
+        ("Dense", (Tap(3),), False, True),  # the mask of its input was lost before
+        ("LSTM", (Tap(1),), True, True),
+        ("Dense", (Tap(5),), False, False),
+        ("Dense", (Tap(0), Tap(3)), False, True),
+        ("Dense", (Tap(1, 1),), False, False),
+        (attention, (Tap(6), Tap(7)), False, True),
+        (attention, (Tap(6), Tap(3)), False, True),  # another one, too
+        (attention, (Tap(8), Tap(0)), False, False),
+        ("Dense", (Tap(0),), False, False),  # x has no mask
+    ]
+    graph = [LayerCall(f"l{i}", kind, {}, taps) for i, (kind, taps, _, _) in enumerate(calls)]
+    shape = tuple(map(Dim.named, "NTD"))
+    plain = NodeShapes((shape,), shape[1])
+    masked = replace(plain, shapes=(shape, shape), joined=2, mask_axes=2)
+    shapes = [plain, *[masked] * len(calls)]
+    masks = LostMasks(graph)
+    found = []
+    for call, (_, _, uses_mask, _) in zip(graph, calls, strict=True):
+        found.append(masks.before(call, shapes))
+        masks.add(SimpleNamespace(uses_mask=uses_mask), lost=found[-1])  # type: ignore[arg-type]
+    assert found == [lost for *_, lost in calls]
 
 
 def test_calls_have_primes_and_names_of_recurrences() -> None:
@@ -1174,6 +1340,22 @@ def test_layers_are_shown_with_equations(case: tuple[str, dict[str, Any], int, s
     assert " | ".join(parts) == expected
     assert layer.supported
     assert layer.output_shape[0] == 7
+    assert all(name[0].isalpha() for name in net.sizes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sizes"),
+    [
+        ("ZeroPadding2D", {"padding": [[1, 0], [2, 1]]}, (4, 6)),
+        ("Cropping2D", {"cropping": [[1, 0], [0, 1]]}, (2, 2)),
+        ("UpSampling2D", {"size": [2, 3]}, (6, 9)),
+    ],
+)
+def test_time_alone_gets_a_name_where_axes_change(kind: str, options: Any, sizes: Any) -> None:
+    images: Part = ("Reshape", {"target_shape": [3, 3, 2]})
+    net = network(images, (kind, options))
+    assert dict(net.sizes) == {"N": None, "T": 6, "D": 3, "T'": sizes[0]}
+    assert net.shape_numbers(net.node_shapes[-1].shapes[0]) == (None, *sizes, 2)
 
 
 def test_recurrence_in_time_distributed_is_shown_whole() -> None:
@@ -1210,3 +1392,21 @@ def test_recurrence_in_time_distributed_is_shown_whole() -> None:
         assert [note.topic for note in layer.notes] == ["gates", "gates", "use"]
         masked = network(images, MASKING, ("TimeDistributed", {"layer": part}))
         assert [node.name for node in masked.unsupported] == ["l3"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dropout": 0.25},
+        {"recurrent_dropout": 0.5},
+        {"unroll": True},
+        {"stateful": True},
+        {"dropout": 0.5, "recurrent_dropout": 0.25, "unroll": True, "stateful": True},
+    ],
+)
+def test_options_that_change_no_equation_have_notes(options: dict[str, Any]) -> None:
+    off = {"dropout": 0.0, "recurrent_dropout": 0.0, "unroll": False, "stateful": False}
+    (layer,) = inspect_network(network(rnn(**{**off, **options}), batch=2)).layers
+    notes = [note.text for note in layer.notes if note.topic == "use"]
+    assert [note.split("=")[0] for note in notes] == list(options)

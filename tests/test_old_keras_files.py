@@ -12,6 +12,7 @@ import pytest
 
 import rnnshapes
 from rnnshapes import InputError
+from tests.helpers.activations import sigmoid
 from tests.helpers.files import layer, legacy_file, numbers, sequential
 
 T, D, M, K = 6, 4, 5, 2
@@ -21,11 +22,6 @@ SHAPE = [None, T, D]
 def old_hard_sigmoid(z: Any) -> Any:
     """Return hard_sigmoid of Keras 1 and 2."""
     return np.clip(0.2 * z + 0.5, 0, 1)
-
-
-def sigmoid(z: Any) -> Any:
-    """Return the logistic function."""
-    return 1 / (1 + np.exp(-z))
 
 
 def lstm_by_hand(x: Any, kernel: Any, recurrent: Any, bias: Any, gate: Any) -> Any:

@@ -245,6 +245,15 @@ def test_parts_of_a_file_end_where_it_ends(source_of: Any) -> None:
             source.read(start, count)
 
 
+def test_file_may_become_shorter_while_it_is_read(tmp_path: Path) -> None:
+    source = ByteSource(written(tmp_path / "m.onnx", b"abcde"))
+    (tmp_path / "m.onnx").write_bytes(b"ab")
+    assert source.read(0, 2) == b"ab"
+    with pytest.raises(InputError):
+        source.read(1, 3)
+    source.close()
+
+
 def written_graph() -> tuple[OnnxGraph, list[OnnxValue], list[OnnxValue]]:
     graph = OnnxGraph()
     graph.array("W", np.arange(6, dtype="f4").reshape(2, 3))
@@ -279,6 +288,40 @@ def test_written_graph_is_read_again(source_of: Any, tmp_path: Path) -> None:
         for name, value in change.items():
             setattr(other, name, value)
         assert not onnx_writer.is_written(path, other), change
+
+
+def test_written_fields_are_those_of_onnx() -> None:
+    """The numbers of ``onnx.proto``, also of types of attributes, which the reader skips."""
+    graph, inputs, outputs = written_graph()
+    stream = io.BytesIO()
+    onnx_writer.write_model(stream, graph, inputs, outputs)
+    dense = {"alpha": [(2, 0.1), (20, 1)], "transB": [(3, 1), (20, 2)]}
+    dense["perm"] = [(8, 1), (8, -2), (20, 7)]
+    op = {"mode": [(4, "up"), (20, 3)], "scales": [(7, 0.3), (7, 2.0), (20, 6)]}
+    op["modes"] = [(9, "a"), (20, 8)]
+    nodes = [
+        (1, message(*named, *((5, message((1, name), *own)) for name, own in attributes.items())))
+        for named, attributes in (
+            ([(1, "x"), (1, "W"), (2, "/Gemm"), (2, "/Gemm:1"), (3, "dense"), (4, "Gemm")], dense),
+            ([(1, "n"), (2, "/Op"), (3, "/Op"), (4, "Op")], op),
+        )
+    ]
+    kernel, numbers = np.arange(6, dtype="<f4").tobytes(), np.array([3, -4], "<i8").tobytes()
+    arrays = [
+        (5, message((1, 2), (1, 3), (2, 1), (8, "W"), (9, kernel))),
+        (5, message((1, 2), (2, 7), (8, "n"), (9, numbers))),
+    ]
+    ends = []
+    for field, name, kind, sizes in (
+        (11, "x", 1, [(2, "N"), (1, 3)]),
+        (11, "i", 7, [(1, 2)]),
+        (12, "y", 1, [(2, "N"), (2, "T"), (1, 5)]),
+    ):
+        shape = message(*((1, message(size)) for size in sizes))
+        ends.append((field, message((1, name), (2, message((1, message((1, kind), (2, shape))))))))
+    whole = message(*nodes, (2, "rnnshapes"), *arrays, *ends)
+    opset = message((1, ""), (2, 17))
+    assert stream.getvalue() == message((1, 8), (2, "rnnshapes"), (8, opset), (7, whole))
 
 
 # --- Constants ------------------------------------------------------------------------------------
@@ -687,6 +730,16 @@ def test_what_trace_ignores_is_said(inputs: Any, kind: str, said: str, tmp_path:
     assert bool(reasons) is bool(said)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_float16_weights_have_runtime_differences(dtype: str, tmp_path: Path) -> None:
+    """``trace`` computes in float32, a runtime in float16."""
+    arrays = {name: array.astype(dtype) for name, array in onnx_weights("lstm").items()}
+    (module,) = contents(tmp_path, [onnx_node("LSTM", RECURRENT, ["Y"])], arrays).modules
+    reasons = module.layers[0].runtime_differences
+    assert bool(reasons) is (dtype == "float16")
+    assert ("float16" in reasons) is (dtype == "float16")
+
+
 @pytest.mark.parametrize("clip", [0.5, None])
 def test_operator_has_the_options_of_its_attributes(clip: float | None, tmp_path: Path) -> None:
     arrays = onnx_weights("lstm") | {"P": np.ones((1, 15), "f4")}
@@ -752,6 +805,8 @@ def test_sizes_of_an_operator_are_checked(tmp_path: Path) -> None:
     for attributes in ({}, {"hidden_size": 5}, {"direction": "reverse"}, {"clip": 1e-3}):
         found = contents(tmp_path, [onnx_node("LSTM", RECURRENT, ["Y"], **attributes)], good)
         assert found.contradictions == ()
+    small = contents(tmp_path, [onnx_node("LSTM", RECURRENT, ["Y"])], onnx_weights("lstm", 3, 1))
+    assert small.modules[0].layers[0].cell.units.value({}) == 1
 
 
 def test_number_of_steps_is_that_of_the_graph(tmp_path: Path) -> None:

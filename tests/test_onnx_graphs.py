@@ -20,6 +20,7 @@ from rnnshapes.load.foreign.tensors import Tensor
 from rnnshapes.ops.onnx_ops import OnnxNode
 from tests.helpers.exported_graphs import (
     exported_graph,
+    graph_arrays,
     is_whole,
     of_autoencoder,
     of_flat_dense,
@@ -32,6 +33,7 @@ from tests.helpers.exported_graphs import (
 )
 from tests.helpers.foreign import written
 from tests.helpers.models import randomized, sequential
+from tests.helpers.tried import FUNCTIONS
 
 X = np.random.default_rng(3).standard_normal((2, 5, 3)).astype("float32")
 
@@ -188,6 +190,18 @@ def test_input_with_joined_and_parted_axes_is_read(tmp_path: Path) -> None:
     ]
     (layer,) = rnnshapes.inspect(graph(nodes, tmp_path, ("Y",), ("x",), ("time", 2, 3))).layers
     assert layer.params == 12 * 4 + 12 * 3
+
+
+@pytest.mark.parametrize("units", [4, 3])
+def test_graph_with_an_impossible_operator_is_no_chain(units: int, tmp_path: Path) -> None:
+    """Though no other node takes its output."""
+    nodes = [*of_tensorflow(), ["GRU", ["xt", "W", "R", "B"], ["o"], {"hidden_size": units}]]
+    path = graph(nodes, tmp_path)
+    assert not is_whole(path)
+    assert rnnshapes.inspect(path).file.agrees is (units == 4)
+    with open_foreign_file(path) as file:
+        assert file is not None
+        assert file.contents.chain == ()
 
 
 def test_two_uses_of_a_tensor_are_no_chain(tmp_path: Path) -> None:
@@ -348,6 +362,290 @@ def test_graph_that_computes_another_output(name: str, tmp_path: Path) -> None:
     nodes, shape, more = OTHERS[name]
     output = nodes[-1][2][0]
     assert not is_whole(graph(nodes, tmp_path, (output,), ("x", *more), shape))
+
+
+GRU = of_tensorflow()[:3]
+ELU, HARD = {"alpha": 1.0}, {"alpha": 1 / 6, "beta": 0.5}
+ARRAYS = graph_arrays(GRU)
+K, B, KT = ARRAYS["K"], ARRAYS["b"], ARRAYS["Kt"]
+
+
+def sliced(*more: Any, **attributes: Any) -> list[list[Any]]:
+    """Return nodes that take one step by a slice."""
+    slice_node = ["Slice", ["s", *more], ["l"], attributes]
+    return [slice_node, ["Squeeze", ["l"], ["y"], {"axes": [0]}]]
+
+
+def dense(*nodes: list[Any], rank: int = 2) -> list[list[Any]]:
+    """Return nodes that follow z of a dense layer, of the last step alone or of each."""
+    last = ["Gather", ["s", "last"], ["g"], {}] if rank == 2 else ["Identity", ["s"], ["g"], {}]
+    return [last, ["MatMul", ["g", "Kt"], ["z"], {}], *nodes]
+
+
+def gemm(inputs: list[str], rank: int = 2, **attributes: Any) -> list[list[Any]]:
+    """Return a dense layer on the last step."""
+    return [*dense(rank=rank)[:1], ["Gemm", ["g", *inputs], ["y"], attributes]]
+
+
+def samples_first(y: np.ndarray) -> np.ndarray:
+    """Return (T, N, M) as (N, T, M), and the (N, M) of one step as it is."""
+    return y if y.ndim == 2 else np.swapaxes(y, 0, 1)
+
+
+elu, softmax = FUNCTIONS["elu"], FUNCTIONS["softmax"]
+FAR = 2**31 - 1
+#: Nodes after s (T, N, 4), and y from the numbers of s; None where they are no chain.
+TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
+    "index, axis left out": ([["Gather", ["s", "last"], ["y"], {}]], lambda s: s[-1]),
+    "index, axis from the end": ([["Gather", ["s", "last"], ["y"], {"axis": -3}]], lambda s: s[-1]),
+    "index beyond": ([["Gather", ["s", "last"], ["y"], {"axis": 3}]], None),
+    "index before": ([["Gather", ["s", "last"], ["y"], {"axis": -4}]], None),
+    "index of samples": ([["Gather", ["s", "last"], ["y"], {"axis": 1}]], None),
+    "index as a list": ([["Gather", ["s", "rest"], ["y"], {"axis": 0}]], None),
+    "slice": (sliced(starts=[-1], ends=[FAR], axes=[0]), lambda s: s[-1]),
+    "slice from the end": (sliced(starts=[-1], ends=[FAR], axes=[-3]), lambda s: s[-1]),
+    "empty slice": (sliced(starts=[-1], ends=[0], axes=[0]), None),
+    "slice of two": (sliced(starts=[-2], ends=[FAR], axes=[0]), None),
+    "slice before the last": (sliced(starts=[-2], ends=[-1], axes=[0]), None),
+    "slice of two axes": (sliced(starts=[-1], ends=[FAR], axes=[0, 1]), None),
+    "two slices": (sliced(starts=[-1, -1], ends=[FAR, FAR], axes=[0, 1]), None),
+    "slice with step 1": (sliced("rest", "end", "zeroth", "one"), lambda s: s[-1]),
+    "slice with step 2": (sliced("rest", "end", "zeroth", "two"), None),
+    "squeezed twice": ([*sliced("rest", "end", "zeroth")[:1], ["Squeeze", ["l"], ["y"], {}]], None),
+    "squeezed beyond": (
+        [*sliced("rest", "end", "zeroth")[:1], ["Squeeze", ["l"], ["y"], {"axes": [3]}]],
+        None,
+    ),
+    "squeezed from the end": (
+        [*sliced("rest", "end", "zeroth")[:1], ["Squeeze", ["l"], ["y"], {"axes": [-3]}]],
+        lambda s: s[-1],
+    ),
+    "own domain": ([["Identity", ["s"], ["y"], {}, "own"]], None),
+    "domain of ONNX": ([["Identity", ["s"], ["y"], {}, "ai.onnx"]], lambda s: s),
+    "turned twice": (
+        [["Transpose", ["s"], ["a"], {}], ["Transpose", ["a"], ["y"], {}]],
+        lambda s: s,
+    ),
+    "turned": ([["Transpose", ["s"], ["y"], {}]], None),
+    "perm too short": ([["Transpose", ["s"], ["y"], {"perm": [1, 0]}]], None),
+    "gemm": (gemm(["Kt", "b"]), lambda s: s[-1] @ KT + B),
+    "gemm of ones": (gemm(["Kt", "b"], alpha=1.0, beta=1.0), lambda s: s[-1] @ KT + B),
+    "gemm without bias": (gemm(["K"], transB=1), lambda s: s[-1] @ K.T),
+    "gemm of an empty bias": (gemm(["K", ""], transB=1), lambda s: s[-1] @ K.T),
+    "gemm, alpha": (gemm(["Kt", "b"], alpha=2.0), None),
+    "gemm, beta": (gemm(["Kt", "b"], beta=0.0), None),
+    "gemm, turned input": (gemm(["Kt", "b"], transA=1), None),
+    "gemm of each step": (gemm(["Kt", "b"], rank=3), None),
+    "gemm, bias of 3": (gemm(["Kt", "b3"]), None),
+    "gemm, bias of two axes": (gemm(["K3", "Kt"]), None),
+    "gemm, vector": (gemm(["b"]), None),
+    "constant first": ([["MatMul", ["K", "s"], ["y"], {}]], None),
+    "bias": (dense(["Add", ["z", "b"], ["y"], {}]), lambda s: s[-1] @ KT + B),
+    "bias first": (dense(["Add", ["b", "z"], ["y"], {}], rank=3), lambda s: s @ KT + B),
+    "bias of 3": (dense(["Add", ["z", "b3"], ["y"], {}]), None),
+    "bias of two axes": (dense(["Add", ["z", "K"], ["y"], {}]), None),
+    "bias twice": (dense(["Add", ["z", "b"], ["a"], {}], ["Add", ["a", "b"], ["y"], {}]), None),
+    "late bias": (dense(["Tanh", ["z"], ["a"], {}], ["Add", ["a", "b"], ["y"], {}]), None),
+    "bias of states": ([["Add", ["s", "b"], ["y"], {}]], None),
+    "activated states": ([["Tanh", ["s"], ["y"], {}]], None),
+    "two activations": (dense(["Tanh", ["z"], ["a"], {}], ["Relu", ["a"], ["y"], {}]), None),
+    "two layers": (
+        dense(["Tanh", ["z"], ["a"], {}], ["MatMul", ["a", "K"], ["y"], {}]),
+        lambda s: np.tanh(s[-1] @ KT) @ K,
+    ),
+    **{
+        f"{kind} {attributes}, {rank} axes": (
+            dense([kind, ["z"], ["y"], attributes], rank=rank),
+            known,
+        )
+        for kind, attributes, rank, known in (
+            ("Relu", {}, 2, lambda s: np.maximum(s[-1] @ KT, 0)),
+            ("Sigmoid", {}, 2, lambda s: 1 / (1 + np.exp(-s[-1] @ KT))),
+            ("Tanh", {}, 3, lambda s: np.tanh(s @ KT)),
+            ("Softplus", {}, 2, lambda s: np.log1p(np.exp(s[-1] @ KT))),
+            ("Softsign", {}, 2, lambda s: s[-1] @ KT / (1 + np.abs(s[-1] @ KT))),
+            ("Elu", {}, 2, lambda s: elu(s[-1] @ KT)),
+            ("Elu", ELU, 2, lambda s: elu(s[-1] @ KT)),
+            ("Elu", {"alpha": 0.5}, 2, None),
+            ("HardSigmoid", HARD, 2, lambda s: np.clip(s[-1] @ KT / 6 + 0.5, 0, 1)),
+            ("HardSigmoid", {}, 2, None),
+            ("HardSigmoid", {**HARD, "alpha": 0.2}, 2, None),
+            ("HardSigmoid", {**HARD, "beta": 0.4}, 2, None),
+            ("Softmax", {"axis": -1}, 3, lambda s: softmax(s @ KT)),
+            ("Softmax", {"axis": 2}, 3, lambda s: softmax(s @ KT)),
+            ("Softmax", {"axis": 1}, 3, None),
+            ("Softmax", {"axis": 1}, 2, lambda s: softmax(s[-1] @ KT)),
+            ("Softmax", {"axis": 0}, 2, None),
+            ("LogSoftmax", {}, 2, lambda s: np.log(softmax(s[-1] @ KT))),
+            ("LogSoftmax", {}, 3, None),
+            ("Dropout", {}, 2, lambda s: s[-1] @ KT),
+            ("Dropout", {"is_test": 1}, 3, lambda s: s @ KT),
+            ("Dropout", {"is_test": 0}, 2, None),
+            ("Cast", {"to": 11}, 2, lambda s: s[-1] @ KT),
+            ("Cast", {"to": 1}, 2, lambda s: s[-1] @ KT),
+            ("Cast", {"to": 10}, 2, None),
+            ("Cast", {}, 2, None),
+        )
+    },
+    "training": (dense(["Dropout", ["z", "", "one"], ["y"], {}]), None),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_chain_computes_what_its_operators_say(name: str, tmp_path: Path) -> None:
+    nodes, expected = TAILS[name]
+    path = graph([*GRU, *nodes], tmp_path)
+    assert is_whole(path) is (expected is not None)
+    if expected is not None:
+        traced = rnnshapes.trace(path, x=X, show="h")
+        y = samples_first(expected(np.swapaxes(traced.layers[0].states["h"], 0, 1)))
+        np.testing.assert_allclose(traced.output, y, 1e-6, 1e-7)
+
+
+BY_SAMPLE = {"hidden_size": 4, "layout": 1}
+FIRST = ["GRU", ["x", "W", "R", "B"], ["Y", "Yh"], BY_SAMPLE]
+SECOND = ["GRU", ["s", "W2", "R2", "B2"], ["Y2", "Yh2"], BY_SAMPLE]
+#: Nodes with layout=1, and y from h (N, T, 4) of the last layer; None where they are no chain.
+SAMPLES_FIRST: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
+    "every step": ([FIRST, ["Squeeze", ["Y", "two"], ["y"], {}]], lambda h: h),
+    "last state": ([FIRST, ["Squeeze", ["Yh", "one"], ["y"], {}]], lambda h: h[:, -1]),
+    "state of steps first": ([FIRST, ["Squeeze", ["Yh", "zeroth"], ["y"], {}]], None),
+    "two layers": (
+        [
+            FIRST,
+            ["Squeeze", ["Y", "two"], ["s"], {}],
+            SECOND,
+            ["Squeeze", ["Yh2", "one"], ["y"], {}],
+        ],
+        lambda h: h[:, -1],
+    ),
+    "steps first behind samples first": (
+        [
+            FIRST,
+            ["Squeeze", ["Y", "two"], ["s"], {}],
+            [*SECOND[:3], {"hidden_size": 4}],
+            ["Squeeze", ["Yh2", "zeroth"], ["y"], {}],
+        ],
+        None,
+    ),
+    "turned between": (
+        [
+            FIRST,
+            ["Squeeze", ["Y", "two"], ["a"], {}],
+            ["Transpose", ["a"], ["s"], {"perm": [1, 0, 2]}],
+            [*SECOND[:3], {"hidden_size": 4}],
+            ["Squeeze", ["Yh2", "zeroth"], ["y"], {}],
+        ],
+        lambda h: h[:, -1],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES_FIRST)
+def test_samples_may_come_first_in_a_chain(name: str, tmp_path: Path) -> None:
+    nodes, expected = SAMPLES_FIRST[name]
+    path = graph(nodes, tmp_path)
+    assert is_whole(path) is (expected is not None)
+    if expected is not None:
+        traced = rnnshapes.trace(path, x=X, show="h")
+        np.testing.assert_allclose(traced.output, expected(traced.layers[-1].states["h"]), 1e-6)
+
+
+BOTH_WAYS = [GRU[0], [*GRU[1][:2], ["Y", "Yh"], {"hidden_size": 4, "direction": "bidirectional"}]]
+
+
+def directions(
+    *nodes: list[Any], axis: int | None = 1, indices: tuple[str, str] = ("first", "other")
+) -> list[list[Any]]:
+    """Return nodes that follow f and r (T, N, 4) of both directions, or their last states."""
+    of = "Yh" if axis == 0 else "Y"
+    parts = [
+        ["Gather", [of, index], [name], {} if axis is None else {"axis": axis}]
+        for index, name in zip(indices, "fr", strict=True)
+    ]
+    return [*parts, *nodes]
+
+
+def joined(kind: str = "Concat", *inputs: str, **attributes: Any) -> list[Any]:
+    """Return the node that joins both directions."""
+    return [kind, [*(inputs or "fr")], ["y"], attributes]
+
+
+#: Nodes after both directions, and y from their numbers (T, N, 4).
+BOTH_TAILS: dict[str, tuple[list[list[Any]], Callable[[Any, Any], Any] | None]] = {
+    "sum": (directions(joined("Add")), lambda f, r: f + r),
+    "product": (directions(joined("Mul")), lambda f, r: f * r),
+    "concat": (directions(joined(axis=-1)), lambda f, r: np.concatenate([f, r], -1)),
+    "concat, last axis": (directions(joined(axis=2)), lambda f, r: np.concatenate([f, r], -1)),
+    "axis from the end": (directions(joined("Add"), axis=-3), lambda f, r: f + r),
+    "indices from the end": (
+        directions(joined(axis=2), indices=("before", "last")),
+        lambda f, r: np.concatenate([f, r], -1),
+    ),
+    "last states": (
+        directions(joined(axis=-1), axis=0),
+        lambda f, r: np.concatenate([f[-1], r[0]], -1),
+    ),
+    "sum of last states": (directions(joined("Add"), axis=0), lambda f, r: f[-1] + r[0]),
+    "concat of samples": (directions(joined(axis=1)), None),
+    "concat of steps": (directions(joined(axis=0)), None),
+    "concat, axis left out": (directions(joined()), None),
+    "other order": (directions(joined("Concat", "r", "f", axis=-1)), None),
+    "one way twice": (directions(joined("Add", "f", "f")), None),
+    "three parts": (directions(joined("Concat", "f", "r", "f", axis=-1)), None),
+    "with a constant": (directions(joined("Concat", "f", "r", "h1", axis=-1)), None),
+    "difference": (directions(joined("Sub")), None),
+    "largest": (directions(joined("Max")), None),
+    "steps for directions": (directions(joined("Add"), axis=None), None),
+    "index beyond": (directions(joined("Add"), indices=("first", "third")), None),
+    "index before": (directions(joined("Add"), indices=("far", "last")), None),
+    "one way alone": (directions(["Identity", ["f"], ["y"], {}]), None),
+    "other way alone": (directions(["Identity", ["r"], ["y"], {}]), None),
+    "not merged": ([["Identity", ["Y"], ["y"], {}]], None),
+}
+
+
+@pytest.mark.parametrize("name", BOTH_TAILS)
+def test_directions_are_joined_as_the_operators_say(name: str, tmp_path: Path) -> None:
+    nodes, expected = BOTH_TAILS[name]
+    path = graph([*BOTH_WAYS, *nodes], tmp_path)
+    assert is_whole(path) is (expected is not None)
+    if expected is not None:
+        traced = rnnshapes.trace(path, x=X, show="h")
+        f, r = (np.swapaxes(layer.states["h"], 0, 1) for layer in traced.layers[:2])
+        np.testing.assert_allclose(traced.output, samples_first(expected(f, r)), 1e-6)
+
+
+#: How the last states of two layers are joined, how one is chosen, and the number of the layer
+#: whose state y is; None where they are no chain.
+STATES: dict[str, tuple[list[str], dict[str, Any], list[str], dict[str, Any], int | None]] = {
+    "second": (["Yh", "Yh2"], {"axis": 0}, ["hn", "last"], {"axis": 0}, 1),
+    "second from the start": (["Yh", "Yh2"], {"axis": 0}, ["hn", "other"], {"axis": 0}, 1),
+    "axes from the end": (["Yh", "Yh2"], {"axis": -3}, ["hn", "last"], {"axis": -3}, 1),
+    "axis left out": (["Yh", "Yh2"], {"axis": 0}, ["hn", "last"], {}, 1),
+    "second comes first": (["Yh2", "Yh"], {"axis": 0}, ["hn", "before"], {"axis": 0}, 1),
+    "first": (["Yh", "Yh2"], {"axis": 0}, ["hn", "zero"], {"axis": 0}, None),
+    "index beyond": (["Yh", "Yh2"], {"axis": 0}, ["hn", "third"], {"axis": 0}, None),
+    "index before": (["Yh", "Yh2"], {"axis": 0}, ["hn", "far"], {"axis": 0}, None),
+    "samples": (["Yh", "Yh2"], {"axis": 0}, ["hn", "last"], {"axis": 1}, None),
+    "joined samples": (["Yh", "Yh2"], {"axis": 1}, ["hn", "last"], {"axis": 0}, None),
+    "joined with a constant": (["Yh", "Yh2", "h1"], {"axis": 0}, ["hn", "other"], {}, None),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_joined_states_are_chosen_by_layer(name: str, tmp_path: Path) -> None:
+    parts, joining, chosen, choosing, number = STATES[name]
+    nodes = of_two_layers()
+    nodes[-3:] = [
+        ["Concat", parts, ["hn"], joining],
+        ["Gather", chosen, ["y"], choosing],
+    ]
+    path = graph(nodes, tmp_path, shape=OPEN)
+    assert is_whole(path) is (number is not None)
+    if number is not None:
+        traced = rnnshapes.trace(path, x=X, show="h")
+        np.testing.assert_allclose(traced.output, traced.layers[number].states["h"][:, -1], 1e-6)
 
 
 #: Attributes and inputs that no such operator has.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
+from rnnshapes.network.assemble import LayerCall
 from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.layers.config import Source
@@ -19,6 +19,7 @@ from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.dims import Dim, dim_texts
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.symbolic import Symbol, SymbolicOps
+from tests.helpers.layer_calls import is_supported, last_layer, network_of
 
 SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 3, 4), (4,)
 X, Y, Z = Source(0), Source(1), Source(2)
@@ -40,6 +41,7 @@ KEYS: list[tuple[tuple[int, ...], tuple[Any, ...]]] = [
     (SEQUENCE, (ALL, 5, slice(1, 3))),
     (SEQUENCE, (ALL, slice(1, None))),
     (SEQUENCE, (ALL, slice(-1, None))),
+    (SEQUENCE, (ALL, slice(-1, None, 1))),
     (SEQUENCE, (ALL, slice(None, None, -1))),
     (SEQUENCE, (ALL, slice(None, -2, 2))),
     (SEQUENCE, (ALL, slice(4, 1, -2), slice(None, 3))),
@@ -212,15 +214,9 @@ CASES: list[Case] = [
 ]
 
 
-def network_of(case: Case) -> Network:
+def network_with(case: Case) -> Network:
     kind, options, shapes, arguments = case
-    inputs = [
-        LayerCall(f"x{number}", "InputLayer", {"batch_shape": (None, *shape)})
-        for number, shape in enumerate(shapes)
-    ]
-    taps = tuple(Tap(number) for number in range(len(shapes)))
-    call = LayerCall("layer", f"keras.ops.{kind}", options, taps, arguments=arguments)
-    return assemble(LayerGraph((*inputs, call), (Tap(len(shapes)),)))
+    return network_of(f"keras.ops.{kind}", options, *shapes, arguments=arguments)
 
 
 def arrays_of(case: Case) -> list[np.ndarray]:
@@ -252,7 +248,7 @@ def parts(result: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_operation_computes_what_keras_computes(case: Case) -> None:
-    network, inputs = network_of(case), arrays_of(case)
+    network, inputs = network_with(case), arrays_of(case)
     layer = network.nodes[-1].layer
     assert layer.declared_shapes is None
     expected = parts(by_keras(case, inputs))
@@ -276,7 +272,7 @@ CAUTIOUS = {"Swapaxes", "Moveaxis", "Split", "Matmul", "Einsum"}
 @pytest.mark.parametrize("case", STEPPED, ids=[case[0] for case in STEPPED])
 def test_stepwise_operation_treats_steps_alike(case: Case) -> None:
     """It computes each step from that step alone, and each in the same way."""
-    layer = network_of(case).nodes[-1].layer
+    layer = network_with(case).nodes[-1].layer
     order, inputs = [3, 1, 0, 5, 2, 4], arrays_of(case)
     moved = [x[:, order] if x.shape[1] == 6 else x for x in inputs]
     changed = [np.concatenate([x[:, :-1], x[:, -1:] + 1], axis=1) for x in inputs]
@@ -308,9 +304,9 @@ def test_booleans_are_moved_and_not_computed_with() -> None:
             LayerCall("true", "keras.ops.Greater", {}, (Tap(0),), arguments=(X, 0.25)),
             LayerCall("layer", f"keras.ops.{kind}", options, (Tap(1),), arguments=arguments),
         )
-        layer = assemble(LayerGraph(calls, (Tap(2),))).nodes[-1].layer
+        layer = last_layer(*calls)
         expected = kind in MOVING
-        assert (layer.declared_shapes is None, layer.is_boolean) == (expected, expected), kind
+        assert (is_supported(layer), layer.is_boolean) == (expected, expected), kind
 
 
 @pytest.mark.parametrize(
@@ -324,16 +320,25 @@ def test_booleans_are_moved_and_not_computed_with() -> None:
 )
 def test_parts_of_time_alone_get_a_name(shape: Any, axis: int, dims: tuple[str, ...]) -> None:
     options = {"indices_or_sections": 2, "axis": axis}
-    (first, second) = network_of(("Split", options, [shape], (X,))).node_shapes[-1].shapes
+    network = network_of("keras.ops.Split", options, shape, arguments=(X,))
+    (first, second) = network.node_shapes[-1].shapes
     assert dim_texts(first) == dim_texts(second) == dims
+
+
+@pytest.mark.parametrize("step", [None, 1])
+def test_last_step_as_a_sequence_has_one_step(step: int | None) -> None:
+    """However many steps x has."""
+    key = (ALL, slice(-1, None, step))
+    network = network_of("keras.ops.GetItem", {}, (None, 4), arguments=(X, key))
+    assert dim_texts(network.node_shapes[-1].shapes[0]) == ("N", "1", "D")
 
 
 def test_sums_of_matrices_are_float32() -> None:
     """Those of some einsums, which TensorFlow computes in another way, are not."""
-    found = {
-        (kind, network_of((kind, options, *more)).nodes[-1].layer.contraction.sums_in_float16)
-        for kind, options, *more in PRODUCTS
-    }
+    found = set()
+    for kind, options, shapes, arguments in PRODUCTS:
+        network = network_of(f"keras.ops.{kind}", options, *shapes, arguments=arguments)
+        found.add((kind, network.nodes[-1].layer.contraction.sums_in_float16))
     assert found == {("Matmul", False), ("Einsum", False), ("Einsum", True)}
 
 
@@ -355,7 +360,8 @@ WRITTEN: list[tuple[str, tuple[Any, ...], str]] = [
 @pytest.mark.parametrize(("kind", "arguments", "text"), WRITTEN)
 def test_combinations_are_written_in_order(kind: str, arguments: Any, text: str) -> None:
     count = sum(isinstance(part, Source) for part in arguments)
-    layer = network_of((kind, {}, [FEATURES] * count, arguments)).nodes[-1].layer
+    shapes = [FEATURES] * count
+    layer = network_of(f"keras.ops.{kind}", {}, *shapes, arguments=arguments).nodes[-1].layer
     shape, tape = (Dim.named("N"), Dim.named("D")), []
     inputs = [Symbol(name, shape, tape) for name in "abc"[:count]]
     assert layer.call(SymbolicOps(), inputs, None, Masks()).text == text
@@ -365,14 +371,13 @@ def test_combinations_are_written_in_order(kind: str, arguments: Any, text: str)
     ("other", "supported"),
     [(0.5, True), (2, False), (array(4), True), (array(4, dtype="int32"), False)],
 )
-def test_booleans_count_beside_numbers_alone(other: Any, *, supported: bool) -> None:
+def test_booleans_are_multiplied_by_floats_alone(other: Any, *, supported: bool) -> None:
     calls = (
         LayerCall("x", "InputLayer", {"batch_shape": (None, 4)}),
         LayerCall("true", "keras.ops.Greater", {}, (Tap(0),), arguments=(X, 0.25)),
         LayerCall("layer", "keras.ops.Multiply", {}, (Tap(1),), arguments=(X, other)),
     )
-    layer = assemble(LayerGraph(calls, (Tap(2),))).nodes[-1].layer
-    assert (layer.declared_shapes is None) == supported
+    assert is_supported(last_layer(*calls)) == supported
 
 
 def test_operations_keep_the_mask_of_a_returned_tensor() -> None:
@@ -390,6 +395,6 @@ def test_operations_keep_the_mask_of_a_returned_tensor() -> None:
     ]
     for cases, expected in ((kept, mask), (lost, None)):
         for case in cases:
-            layer = network_of(case).nodes[-1].layer
+            layer = network_with(case).nodes[-1].layer
             assert layer.mask(arrays_of(case), [mask] * len(case[2])) is expected, case
             assert layer.mask(arrays_of(case), [None] * len(case[2])) is None

@@ -75,7 +75,7 @@ def test_last_step_of_both_directions_has_one_output() -> None:
     assert rnnshapes.verify(model, N=3).passed
 
 
-def test_last_step_of_a_sequence_of_matrices_is_a_matrix() -> None:
+def test_last_step_of_matrices_is_a_matrix() -> None:
     def graph(x: Any, y: Any) -> Any:
         h = la.TimeDistributed(la.Reshape((2, 4)))(la.LSTM(8, return_sequences=True)(x))
         return la.Dense(3)(la.Concatenate(axis=1)([h[:, -1], la.Dense(4)(y)[:, -1]]))
@@ -392,6 +392,20 @@ def test_bias_added_along_wrong_axis_is_unsupported(shape, output, axes, *, plai
     options = {"equation": "abc,cde->abde", "output_shape": output, "bias_axes": axes}
     with nullcontext() if plain else pytest.raises(UnsupportedError):
         EinsumDense.from_config(layer_config("EinsumDense", shape, **options))
+
+
+@pytest.mark.parametrize(
+    ("given", "supported"), [(Source(2), True), ([[True]], False), (1, False), (None, True)]
+)
+def test_attention_mask_must_be_a_tensor(given: Any, *, supported: bool) -> None:
+    config = layer_config("MultiHeadAttention", (6, 4), num_heads=2, key_dim=3)
+    query = config.shapes[0]
+    mask = () if given is None else ((*query[:2], query[1]),)
+    options = {"attention_mask": given}
+    call = replace(config, shapes=[query, query, *mask], call_options=options)
+    with nullcontext() if supported else pytest.raises(UnsupportedError):
+        layer = MultiHeadAttention.from_config(call)
+        assert layer.takes_mask == (given is not None)
 
 
 @pytest.mark.parametrize(("steps", "heads", "plain"), [(3, 3, False), (3, 2, True), (3, 1, True)])

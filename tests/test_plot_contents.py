@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,11 @@ def images(figure: Figure) -> list[Any]:
     return [axes.get_images()[0].get_array().data for axes in panels.values()]
 
 
+def legend_of(axes: Axes) -> list[str]:
+    """Return the texts of a legend."""
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 def has_markers(one: Line2D) -> bool:
     """Whether some of its numbers have a marker."""
     return one.get_marker() not in ("", "None", None)
@@ -118,6 +124,19 @@ def test_x_of_the_sample_is_drawn() -> None:
         assert text in axes.get_title(loc="left")
 
 
+def test_a_single_feature_is_a_line() -> None:
+    """It may be a word; more features are colours alone."""
+    x = np.random.default_rng(1).standard_normal((2, 6, 1)).astype("float32")
+    result = rnnshapes.trace(x=x, M=4, K=2, keras=False, show="y")
+    (axes,) = (
+        a for a in plots.figure(result, View(sample=1, start=2)).axes if a.get_ylabel() == "x"
+    )
+    (one,) = axes.get_lines()
+    assert (list(one.get_xdata()), list(one.get_ydata())) == ([2, 3, 4, 5], list(x[1, 2:, 0]))
+    assert not axes.get_images()
+    assert not maps(figure_of("trace"))["x"].get_lines()
+
+
 def test_colours_follow_the_numbers() -> None:
     """The largest has the end of the palette, and the same number the same colour."""
     result = traced()
@@ -173,8 +192,10 @@ def test_largest_errors_of_a_step_are_named() -> None:
     errors["q1"].ratio[:] = np.nan
     figure = plots.figure(replace(traced(), step_errors=errors), View(start=2, end=6))
     axes = panel(figure, "rounding")
-    labels = [str(one.get_label()) for one in axes.get_lines()]
-    named = [label for label in labels if not label.startswith("_")]
+    handles, named = axes.get_legend_handles_labels()
+    assert len({one.get_linestyle() for one in handles[:4]}) == 4  # told apart without colours
+    (limit,) = [one for one in axes.get_lines() if set(one.get_ydata()) == {1.0}]
+    assert limit.get_linewidth() > 0
     assert [name for name in named if " " not in name] == ["q2", "q7", "q6", "q5", "q4"]
     assert [name for name in named if "more" in name] == ["3 more"]
     (mark,) = [one for one in axes.get_lines() if "above" in str(one.get_label())]
@@ -202,6 +223,45 @@ def test_notes_say_what_is_drawn() -> None:
     assert " steps:" not in notes(2, steps, 1, start=5, end=series.MOST_STEPS + 5)
     assert f"Of {units:,} units, one of every 3 " in notes(2, 2, units)
     assert " units, one" not in notes(2, 2, series.MOST_UNITS)
+
+
+@pytest.mark.parametrize(
+    ("steps", "view", "every"),
+    [
+        (series.MOST_MARKERS, {}, 1),
+        (series.MOST_MARKERS + 1, {}, 2),
+        (6 * series.MOST_MARKERS, {"start": 3, "end": 3 + 2 * series.MOST_MARKERS + 1}, 3),
+        (3 * series.MOST_STEPS, {}, 3 * -(-series.MOST_STEPS // series.MOST_MARKERS)),
+    ],
+)
+def test_notes_count_the_steps_between_markers(steps: int, view: Any, every: int) -> None:
+    y_hat = np.random.default_rng(1).standard_normal((2, steps, 2))
+    keras = replace(traced().keras, each={"dense": (y_hat,)})
+    result = replace(traced(), layers=(), step_errors={}, y_hat=y_hat, keras=keras)
+    figure = plots.figure(result, View(**view))
+    markers = [one for one in panel(figure, "y_hat").get_lines() if not joins(one)]
+    assert markers
+    assert {np.diff(one.get_xdata()).min() for one in markers} == {every}
+    found = re.search(r"Keras \D*every ([\d,]+) steps", " ".join(words(figure)))
+    assert (found and int(found[1].replace(",", ""))) == (every if every > 1 else None)
+
+
+def test_notes_say_what_holds_for_the_network() -> None:
+    """Only what is so: Keras, masks, and samples of the rounding."""
+    bare = [replace(layer, states={}, gates={}) for layer in traced().layers]
+    whole = replace(traced(), layers=tuple(bare))
+    few = replace(whole, keras=None, step_errors={})
+    holds: dict[str, tuple[Any, list[str]]] = {
+        "all": (whole, ["Keras 3", "of all 2 samples"]),
+        "one sample": (replace(whole, output=whole.output[:1]), ["Keras 3"]),
+        "few": (few, ["not compared"]),
+        "masked": (masked(), ["not compared", "masked step"]),
+    }
+    texts = {text for _, those in holds.values() for text in those}
+    version = f"Keras {traced().keras.engine.version}"
+    for name, (result, wanted) in holds.items():
+        notes = " ".join(words(plots.figure(result))).replace(version, "Keras 3")
+        assert {text for text in texts if text in notes} == set(wanted), name
 
 
 def test_only_what_is_known_is_drawn() -> None:
@@ -286,6 +346,10 @@ def test_output_without_steps_is_drawn_by_unit() -> None:
     assert np.array_equal(keras.get_ydata(), result.output_keras[0])
     assert not joins(numpy)
     assert not joins(keras)
+    alone = panel(plots.figure(replace(result, keras=None)), "output of the model")
+    (only,) = alone.get_lines()
+    assert np.array_equal(only.get_ydata(), result.output[0])
+    assert [legend_of(each) for each in (axes, alone)] == [["NumPy", "Keras"], ["NumPy"]]
 
 
 def test_panels_of_one_time_axis_stand_together() -> None:
@@ -295,6 +359,33 @@ def test_panels_of_one_time_axis_stand_together() -> None:
     assert spans == [(-0.5, 8.5)] * 2 + [(-0.5, 5.5)] * 3
     labels = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
     assert [label.split()[-2] for label in labels] == ["T1", "T2"]
+
+
+def test_steps_beyond_an_axis_do_not_hide_it() -> None:
+    """All of it is drawn beside the chosen steps of a longer one."""
+    result = rnnshapes.trace(model_of("encoder, decoder"), N=2, show="h", keras=False)
+    figure = plots.figure(result, View(sample=1, start=6, end=8))
+    spans = [axes.get_xlim() for axes in figure.axes]
+    assert spans == [(5.5, 7.5)] * 2 + [(-0.5, 5.5)] * 3
+    encoder, decoder = (layer.states["h"][1].T for layer in result.layers)
+    of_encoder, of_decoder = (shown for shown in images(figure) if shown.shape[0] == len(encoder))
+    assert np.array_equal(of_encoder, encoder[:, 6:8])
+    assert np.array_equal(of_decoder, decoder)
+
+
+def test_legend_has_only_what_is_drawn() -> None:
+    """The units, Keras and the shade of masked steps."""
+    for result, view, others in (
+        (traced(), View(sample=1), ["Keras"]),
+        (replace(traced(), keras=None), View(start=3, end=4), []),
+        (replace(traced(), keras=None), View(), []),
+        (masked(), View(sample=1), ["masked"]),
+    ):
+        axes = panel(plots.figure(result, view), "y_hat")
+        labels = legend_of(axes)
+        units = [label for label in labels if label.startswith("y_hat[")]
+        assert units == ([] if view.end else ["y_hat[0]", "y_hat[1]"])
+        assert [word for word in ("Keras", "masked") if word in str(labels)] == others
 
 
 # --- Sizes, numbers and names that are hard -----------------------------------------------------
@@ -312,6 +403,8 @@ def test_a_single_step_has_a_bar_per_unit() -> None:
         name = axes.get_ylabel().removesuffix("_0").rstrip("~")
         wanted = layer.gates["c"] if "~" in axes.get_ylabel() else {**values, **layer.states}[name]
         (bars,) = axes.collections
+        assert axes.get_xlim() == (-0.5, wanted.shape[2] - 0.5)
+        assert (axes.get_ylim() == (0, 1)) == (name in ("i", "f", "o"))
         assert [segment[1][1] for segment in bars.get_segments()] == list(wanted[0, 0])
     markers = [one for one in panel(figure, "y_hat").get_lines() if has_markers(one)]
     assert list(markers[0].get_ydata()) == list(result.y_hat_keras[0, 0])
@@ -342,14 +435,14 @@ def test_many_steps_are_bands_of_their_extremes() -> None:
 
 def test_an_envelope_holds_every_number() -> None:
     """What is not finite does not count."""
-    values = np.random.default_rng(0).standard_normal(series.MOST_STEPS * 3 - 1)
-    values[::5], values[30:33] = np.inf, np.nan
+    values = np.random.default_rng(0).standard_normal(series.MOST_STEPS * 4 - 1)
+    values[::5], values[32:36] = np.inf, np.nan
     band = series.envelope(values, start=10)
-    assert band.size == 3
+    assert band.size == 4
     for group, (low, high) in enumerate(zip(band.low, band.high, strict=True)):
-        part = values[3 * group : 3 * group + 3]
+        part = values[4 * group : 4 * group + 4]
         part = part[np.isfinite(part)]
-        assert band.t[group] == 10 + 3 * group + 1
+        assert band.t[group] == 10 + 4 * group + 1.5
         if len(part):
             assert (low, high) == (part.min(), part.max())
         else:
@@ -568,7 +661,7 @@ def test_each_ratio_has_a_row_and_a_marker() -> None:
     assert rows == [
         *("FAIL e  NaN", "FAIL b  31", "FAIL d  3", "a  0.5", "c  0.02", "f  0"),
     ]
-    markers = [line for line in axes.get_lines() if line.get_marker() not in ("None", "", None)]
+    markers = [line for line in axes.get_lines() if len(line.get_xdata()) == 1]
     low, high = axes.get_xlim()
     for number, (name, marker) in enumerate(zip(order, markers, strict=True)):
         (x,), (y,) = marker.get_xdata(), marker.get_ydata()
@@ -576,12 +669,14 @@ def test_each_ratio_has_a_row_and_a_marker() -> None:
         assert low < x < high
         if 0 < values[name] < np.inf:
             assert x == values[name]
-        assert (marker.get_color() == style.BAD) == (number < 3)
     assert markers[0].get_xdata()[0] > 31
     assert markers[-1].get_xdata()[0] < 0.02
     shapes = [marker.get_marker() for marker in markers]
-    assert (shapes[0] == shapes[1], shapes[3] == shapes[4]) == (True, True)
-    assert len(set(shapes)) == 3
+    colours = [marker.get_color() for marker in markers]
+    for looks in (shapes, colours):
+        assert {*looks[:3]}.isdisjoint(looks[3:])  # what fails is told apart
+        assert (len({*looks[:3]}), len({*looks[3:5]})) == (1, 1)
+    assert shapes[5] not in shapes[:5]  # no number stands at this end
     bottom, top = axes.get_ylim()
     assert (top < 0, bottom > 5) == (True, True)
     assert made.title == "title"
@@ -605,23 +700,24 @@ def test_largest_ratios_have_lines_of_their_own() -> None:
         ratio_series("f3", 5.0, 72),
     ]
     axes = drawn_panel(ratios.ratios_over_time("", [*passing, *failed]))
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    named = [label for label in lines if not label.startswith("_")]
+    handles, named = axes.get_legend_handles_labels()
+    lines = dict(zip(named, handles, strict=True))
     assert named == [
         *("FAIL f1  20", "FAIL f2  9", "FAIL f3  5"),
         *(f"p{n}  {0.1 * n:.3g}" for n in (8, 7, 6, 5, 4)),
         "3 more, at most 0.3",
     ]
-    assert {lines[name].get_color() for name in named[:3]} == {style.BAD}
+    shown = legend_of(axes)
+    assert shown == named[: len(shown)] != []
+    colours = [lines[name].get_color() for name in named]
+    assert (len(set(colours)), len({*colours[:3]})) == (1 + 6, 1)
     assert len({lines[name].get_linestyle() for name in named[:3]}) == 3
-    assert len({lines[name].get_color() for name in named[3:]}) == 6
-    rings = [
-        line
-        for line in axes.get_lines()
-        if line.get_marker() == "o" and line.get_linestyle() == "None"
-    ]
+    depths = [lines[name].get_zorder() for name in named]
+    assert min(depths[:3]) > max(depths[3:8]) >= min(depths[3:8]) > depths[8]
     points = [
-        (line.get_xdata()[0], line.get_ydata()[0]) for line in rings if len(line.get_xdata()) == 1
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in axes.get_lines()
+        if len(line.get_xdata()) == 1
     ]
     assert points == [(40, 20.0), (70, 9.0)]  # the third is too near the second
     texts = [text.get_text() for text in axes.texts]
@@ -636,7 +732,8 @@ def test_lines_have_gaps_where_ports_have_no_steps() -> None:
     check = replace(ratio_series("a", 0.5), per_step=np.array([0.25, 0.5, 0.125]), steps=steps)
     other = replace(check, name="b", steps=steps + 2)
     axes = drawn_panel(ratios.ratios_over_time("", [check, other]))
-    (found,) = [line for line in axes.get_lines() if line.get_label().startswith("a ")]
+    handles, named = axes.get_legend_handles_labels()
+    (found,) = [line for line, name in zip(handles, named, strict=True) if name.startswith("a ")]
     known = ~np.isnan(np.asarray(found.get_ydata(), float))
     np.testing.assert_array_equal(np.asarray(found.get_xdata())[known], steps)
     np.testing.assert_array_equal(np.asarray(found.get_ydata())[known], [0.25, 0.5, 0.125])
@@ -655,6 +752,10 @@ def test_ratio_of_a_series_is_written(ratio: float, compared: int, text: str, pe
     assert series_of.peak == peak
     assert series_of.label.startswith("a  " if ratio <= 1 else "FAIL a  ")
     assert (series_of.ratio is None) == (compared == 0)
+    failed = [replace(series_of, name=name, passed=False) for name in "ab"]
+    axes = drawn_panel(ratios.ratios_over_time("", failed))
+    pointed = [one for one in axes.texts if " at sample" in one.get_text()]
+    assert len(pointed) == (peak is not None)  # the other is at the same step
 
 
 def failing() -> Any:
@@ -750,14 +851,16 @@ def test_a_port_is_drawn_as_what_it_gives() -> None:
             found.append((axes.get_title(loc="left"), len(lines), rows))
         return found, " ".join(words(figure))
 
-    ((_, lines, _),), text = drawn(ports({"y_hat": y_hat, "gru.h": states}))
-    assert lines == 2
+    ((_, lines, _),), text = drawn(port := ports({"y_hat": y_hat, "gru.h": states}))
+    assert (lines, any(check.proven for check in port.checks)) == (2, True)
+    assert "own states" in text
     assert " 84 numbers" in text
     ((title, lines, rows),), text = drawn(last := ports(y_hat[:, -1]))
     assert (lines, len(rows)) == (0, 1)
     assert rows[0].endswith(f"  {last.checks[0].residual.ratio:.3g}")
     assert "without a time axis" in title
     assert " 4 numbers" in text
+    assert (any(check.proven for check in last.checks), "own states" in text) == (False, False)
     exchanged = ports(y_hat.swapaxes(0, 1))
     ((title, lines, _),), text = drawn(exchanged)
     assert (lines, "explanation 1" in title) == (1, True)
@@ -795,9 +898,14 @@ def test_notes_of_a_verification_count_its_facts() -> None:
         assert f"FAIL {check.name}: {check.expected} expected, {check.found} found" in text
     text = notes(plots.figure(replace(result, checks=(*wrong, *others))))
     named = [check for check in wrong if f"FAIL {check.name}: " in text]
+    assert " steps, a band" not in text
     assert named == wrong[: len(named)]
     assert f"FAIL: {len(wrong) - len(named)} more" in text
     assert len(named) < len(wrong)
+    steps = 3 * series.MOST_STEPS
+    long = replace(others[0].residual, step_errors=StepErrors(*np.zeros((3, steps))))
+    text = notes(plots.figure(replace(result, checks=(replace(others[0], residual=long),))))
+    assert (f" {steps:,} steps" in text, "every 3." in text) == (True, True)
 
 
 def test_time_axes_of_other_lengths_have_own_panels() -> None:

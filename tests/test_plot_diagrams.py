@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from itertools import cycle, groupby
+from itertools import combinations, cycle, groupby, pairwise, product
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -109,6 +111,7 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str) -> None:
             named = [step for step in lane.steps if step]
             assert [step.input for step in named] in rows
             assert [lane.kernel] * len(named) in rows
+            assert ([lane.heading] in rows) == (len(unrolled.lanes) > 1)
             assert [lane.recurrent_kernel] * (len(lane.steps) - 1) in rows
             assert [f"t = {step.step}" for step in named] in [
                 [text for text in row if text.startswith("t = ")] for row in rows
@@ -153,16 +156,16 @@ def test_inputs_and_outputs_meet_their_steps(cell: str, sequences: bool) -> None
 def test_the_flow_shows_every_shape() -> None:
     result = rnnshapes.inspect(cell="gru", bidirectional=True, **SIZES)
     found = words(plots.figure(result))
+    text = " ".join(" ".join(found).split())
     for box in layout(result).boxes:
         assert {box.title, box.parameters} <= set(found)
+        assert all(part in text for part in (box.rule, *box.notes))
         for arrow in (*box.entering, *box.leaving):
             assert {arrow.name, arrow.shapes} <= set(found)
 
 
 def many_states() -> Any:
     """Seven states go from one layer to the next, and all outputs have long names."""
-    import keras
-
     la = keras.layers
     cells, again = ([la.GRUCell(3) for _ in range(7)] for _ in range(2))
     x = keras.Input((5, 3), name="n" * 90)
@@ -212,6 +215,74 @@ def test_arrows_of_a_graph_end_at_their_boxes(graph: tuple[FlowLayout, Figure]) 
             assert not inside.any() or line.get_color() == "white"
 
 
+def ways(figure: Figure) -> list[list[tuple[float, float]]]:
+    """Return the points of each line of a graph, from top to bottom, without grids."""
+    lines = [one for one in figure.axes[0].get_lines() if one.get_color() != "white"]
+    found = [list(map(tuple, np.round(one.get_xydata(), 5).tolist())) for one in lines]
+    return [points if points[0][1] <= points[-1][1] else points[::-1] for points in found]
+
+
+def test_tensors_come_from_what_returns_them(graph: tuple[FlowLayout, Figure]) -> None:
+    """Each arrow has the name of its tensor beside it, and leads back to its producer."""
+    boxes, figure = graph
+    texts = [(*t.get_position(), t.get_text()) for t in figure.axes[0].texts if t.get_text()]
+    above = {points[-1]: points[0] for points in ways(figure)}
+    shapes = [p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]
+    sides = [
+        (p.get_x(), p.get_y(), p.get_x() + p.get_width(), p.get_y() + p.get_height())
+        for p in shapes
+    ]
+    names = {one.producer for box in boxes.boxes for one in box.inputs}
+    names |= {box.name for box in boxes.boxes}
+    frames: dict[str, Any] = {}
+    for x0, y0, x1, y1 in sides:  # the first text inside is the title, or the name of an input
+        inside = [(y, x, text) for x, y, text in texts if x0 < x < x1 and y0 < y < y1]
+        title = min(inside)[2].partition(": ")[0].partition("…")[0]
+        name = min((name for name in names if name.startswith(title)), key=len, default="")
+        frames.setdefault(name, (x0, y0, x1, y1))
+    for box in boxes.boxes:
+        x0, y0, x1, _ = frames[box.name]
+        found = []
+        for arrow in arrows(figure):
+            if abs(arrow.head_y - y0) > 1e-5 or not x0 < arrow.head_x < x1:
+                continue
+            at = round(arrow.x, 5), round(arrow.y, 5)
+            while at in above:
+                at = above[at]
+            (producer,) = (
+                name
+                for name, (left, _, right, bottom) in frames.items()
+                if left < at[0] < right and abs(at[1] - bottom) < 1e-4
+            )
+            beside = [(x, text) for x, y, text in texts if x > arrow.x and arrow.y < y < y0]
+            found.append((producer, min(beside)[1].partition("…")[0]))
+        wanted = [(one.producer, one.name) for one in box.inputs]
+        assert len(found) == len(wanted)
+        for (producer, text), (of, name) in zip(sorted(found), sorted(wanted), strict=True):
+            assert (producer, name[: len(text)]) == (of, text), box.name
+
+
+def cross(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two lines, each of two points, cross between their ends."""
+    sides = []
+    for (start, end), points in ((one, other), (other, one)):
+        (dx, dy), offsets = end - start, points - start
+        sides.append(dx * offsets[:, 1] - dy * offsets[:, 0])
+    return all(a * b < -1e-9 for a, b in sides)
+
+
+@pytest.mark.parametrize("name", ["heads", "sentences"])
+def test_tensors_cross_only_where_they_have_to(name: str) -> None:
+    """Layers stand side by side in an order that keeps them apart."""
+    parts = [
+        [np.array(pair) for pair in pairwise(points)]
+        for points in ways(plots.figure(inspection_of(name)))
+    ]
+    assert len(parts) > 9
+    for one, other in combinations(parts, 2):
+        assert not any(cross(a, b) for a, b in product(one, other))
+
+
 def test_a_layer_stands_below_what_it_needs(graph: tuple[FlowLayout, Figure]) -> None:
     """Layers that do not need each other stand side by side."""
     boxes, figure = graph
@@ -238,6 +309,7 @@ def test_texts_of_a_graph_stand_apart(graph: tuple[FlowLayout, Figure]) -> None:
     for text, box in texts:
         (left, low), (right, high) = back.transform(box)
         assert 0 < left <= right < diagram.WIDTH, text
+        assert 0 < high < low < figure.get_size_inches()[1], text
         for arrow in upright:
             if left < arrow.x < right:
                 assert not (arrow.y < low and high < arrow.head_y), text
@@ -249,6 +321,14 @@ def test_only_outputs_of_the_network_leave() -> None:
     frames = flow_frames(figure)
     heads = [arrow.head_y for arrow in arrows(figure)]
     assert sum(y > max(frame.y1 for frame in frames) for y in heads) == 1
+
+
+def test_each_of_several_inputs_has_its_name() -> None:
+    """Also where all that follows is a chain."""
+    a, b = keras.Input((6, 3), name="left"), keras.Input((6, 4), name="right")
+    joined = keras.layers.Concatenate()([a, b])
+    figure = plots.figure(rnnshapes.inspect(keras.Model([a, b], joined), N=2))
+    assert ["left", "right"] in rows_of_texts(figure)
 
 
 @pytest.mark.parametrize(
@@ -272,8 +352,6 @@ def test_usual_networks_fit_a_slide(sizes: dict[str, Any]) -> None:
 
 
 def test_layers_before_a_recurrence_leave_its_steps() -> None:
-    import keras
-
     la = keras.layers
     dense = [la.Dense(4) for _ in range(7)]
     model = keras.Sequential([keras.Input((6, 3)), *dense, la.LSTM(5), la.Dense(2)])
@@ -310,6 +388,13 @@ def rectangles(figure: Figure, colour: str) -> list[tuple[float, float]]:
     return [(p.get_width(), p.get_height()) for p in of_colour]
 
 
+def middles(figure: Figure, colour: str) -> list[tuple[float, float]]:
+    """Return the middles of the rectangles of a colour."""
+    found = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    of_colour = [p for p in found if to_hex(p.get_facecolor()).upper() == colour]
+    return [(p.get_x() + p.get_width() / 2, p.get_y() + p.get_height() / 2) for p in of_colour]
+
+
 def test_weights_are_drawn_to_one_scale() -> None:
     """(D, 4M) is seen: four gates of M columns each, in four colours, and D rows."""
     result = rnnshapes.inspect(cell="lstm", N=2, T=7, D=3, M=6, K=2)
@@ -321,10 +406,16 @@ def test_weights_are_drawn_to_one_scale() -> None:
             scale |= {round(width / 6, 9), round(height / rows, 9)}
         letters = [text for text in figure.findobj(Text) if text.get_text() == gate]
         assert len(letters) == 3
+        places = [letter.get_position() for letter in letters]
+        np.testing.assert_allclose(
+            sorted(places), sorted(middles(figure, palette.category(number)))
+        )
         for letter in letters:  # no grid behind it
             ground = to_hex(letter.get_bbox_patch().get_facecolor())
             assert ground.upper() == palette.category(number)
     assert len(scale) == 1
+    (of_inch,) = (text for text in words(figure) if "an inch" in text)
+    assert float(re.findall(r"[\d.]+\d", of_inch)[0]) == pytest.approx(1 / scale.pop(), rel=0.06)
     for text in ("kernel Wx", "(D, 4M) = (3, 24)", "recurrent_kernel Wh", "(4M,) = (24,)"):
         assert text in words(figure)
 
@@ -364,5 +455,18 @@ def test_columns_are_numbered_where_gates_begin() -> None:
 
 
 def test_rows_of_a_bias_have_names() -> None:
-    found = words(plots.figure(rnnshapes.inspect(cell="gru", N=2, T=3)))
-    assert {"input", "recurrent"} <= set(found)
+    """Each in the middle of its row, from top to bottom."""
+    figure = plots.figure(rnnshapes.inspect(cell="gru", N=2, T=3))
+    heights = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    found = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    rows = [(p.get_y() + p.get_height() * n / 4) for p in found for n in (1, 3)]
+    assert heights["input"] < heights["recurrent"]
+    for name in ("input", "recurrent"):
+        assert any(row == pytest.approx(heights[name]) for row in rows)
+
+
+def test_networks_without_weights_have_a_picture() -> None:
+    model = keras.Sequential([keras.Input((6, 3)), keras.layers.Flatten(name="flat")])
+    figure = plots.figure(rnnshapes.inspect(model, N=2))
+    assert "flat: Flatten" in words(figure)
+    assert not [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]

@@ -171,7 +171,7 @@ def changed(given: dict[str, Array], at: Any, values: Any) -> dict[str, Array]:
 SIMPLE = {"cell": "simple"}
 
 
-def after(first: Array) -> dict[str, Array]:
+def states_after(first: Array) -> dict[str, Array]:
     """Return the states of a SimpleRNN after these, (N, M), at the first step."""
     golden = rnnshapes.golden(**SIZES, **SIMPLE).arrays
     weights = weights_of(golden, "simple_rnn", "")
@@ -182,8 +182,8 @@ def after(first: Array) -> dict[str, Array]:
 NEAR_CASES: list[tuple[dict[str, Any], float, Any]] = [
     ({"cell": "simple", "activation": "linear"}, 21.0, lambda given: given),  # too large
     (SIMPLE, 0.5, lambda given: changed(given, np.s_[:, 4], 0.1)),  # another step
-    (SIMPLE, 0.5, lambda given: after(0.0 * given["simple_rnn.h"][:, 0])),  # left out
-    (SIMPLE, 0.5, lambda given: after(1.5 + given["simple_rnn.h"][:, 0])),  # no tanh
+    (SIMPLE, 0.5, lambda given: states_after(0.0 * given["simple_rnn.h"][:, 0])),  # left out
+    (SIMPLE, 0.5, lambda given: states_after(1.5 + given["simple_rnn.h"][:, 0])),  # no tanh
     ({**SIMPLE, "M": 257, "T": 2}, 0.5, lambda given: given),  # too many
     (SIMPLE, 0.5, lambda given: {k: v[:, -1] for k, v in given.items()}),  # one step alone
     ({"cell": "lstm"}, 0.5, lambda given: {k: v for k, v in given.items() if "h" in k}),
@@ -198,6 +198,23 @@ def test_other_differences_are_no_other_start(
     assert start_of(change(started(spec, size)), spec) is None
 
 
+def test_a_closed_forget_gate_tells_no_start() -> None:
+    """No c before the first step changes anything."""
+    spec = {**SIZES, "cell": "lstm", "recurrent_activation": "hard_sigmoid"}
+    golden = rnnshapes.golden(**spec).arrays
+    weights = weights_of(golden, "lstm", "")
+    weights["bias"] = weights["bias"] + np.where(np.arange(20) // 5 == 1, -200, 0)
+    h, c = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 3, 5))
+    port = Port("lstm", "float64", recurrent_activation="hard_sigmoid")
+    rest = port.run(weights, golden["x"][:, 1:], start=h, start_c=c)
+    first = {"h": h, "c": c}
+    given = {f"lstm.{k}": np.concatenate([first[k][:, None], rest[k]], axis=1) for k in "hc"}
+    base = hypothesis_of(given, **spec).with_arrays("lstm", {"bh": weights["bias"]})
+    checks = compare_quantities(base, "float64")
+    assert [check.pattern.steps for check in checks] == [(0,), (0,)]
+    assert other_start(base, checks, "float64") is None
+
+
 @pytest.mark.parametrize(
     ("units", "samples", "expected"), [(3, 3, True), (2, 3, False), (5, 2, False)]
 )
@@ -207,7 +224,7 @@ def test_most_units_of_all_samples_start_otherwise(
     """Few wrong numbers are no other start, nor what a sample leaves to the next one."""
     wrong = started(SIMPLE, 0.0)["simple_rnn.h"][:, 0].copy()
     wrong[3 - samples :, :units] *= 0.98
-    assert (start_of(after(wrong), SIMPLE) is not None) == expected
+    assert (start_of(states_after(wrong), SIMPLE) is not None) == expected
 
 
 @pytest.mark.parametrize("x", [0.0, "next"])

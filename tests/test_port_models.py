@@ -13,6 +13,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from tests.helpers.activations import softmax
 from tests.helpers.commands import loaded_by
 from tests.helpers.files import saved
 from tests.helpers.handmade import LAYERS, SIZES, Port, explained, given, mentions, weights_of
@@ -53,8 +54,8 @@ def test_masked_steps_keep_the_state(cell: str, value: float, in_file: bool, tmp
     assert explained(rnnshapes.verify(model, x=x, against=read)) == [("mask.ignored",)]
 
 
-def test_port_of_steps_that_are_cut_has_a_verdict() -> None:
-    """Python 3.11 has no hash of the slices that such a layer holds."""
+def test_port_of_sliced_tensors_is_diagnosed() -> None:
+    """Python 3.11 cannot hash the slices that such a layer holds."""
 
     def cut(x: Any) -> Any:
         h = la.SimpleRNN(5, return_sequences=True, name="rnn")(x[:, :, 1:])
@@ -86,6 +87,16 @@ def test_words_that_are_masked_keep_the_state() -> None:
         result = rnnshapes.verify(model, x=x, against=port)
         assert result.passed == passes
     assert explained(result) == [("mask.ignored",)]
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e20])
+def test_masking_after_words_may_have_any_value(value: float) -> None:
+    """The words are whole numbers, which have no such value."""
+    parts = (la.Embedding(9, 3), la.Masking(value), la.LSTM(5), la.Dense(2))
+    model = randomized(sequential(*parts, shape=(6,)))
+    output = rnnshapes.golden(model, keras=False).arrays["output"]
+    assert rnnshapes.verify(model, against={"output": output}).passed
+    assert not rnnshapes.verify(model, against={"output": 1.01 * output + 0.01}).passed
 
 
 def test_a_port_of_a_stateful_model_continues() -> None:
@@ -582,10 +593,6 @@ def test_a_softmax_over_samples_is_named(axes: int | None, sequences: bool) -> N
     result = rnnshapes.verify(model, N=4, against=port)
     assert explained(result) == [("head.activation",)]
     assert mentions(result, "all numbers" if axes is None else "the samples")
-
-
-def softmax(z: Any) -> Any:
-    return np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
 
 
 HEADS: list[tuple[str, Any]] = [

@@ -43,7 +43,7 @@ def matched(port: Any, **spec: Any) -> Any:
     return hypothesis_of(port, **{**SIZES, **spec}).quantities
 
 
-def network_of(**spec: Any) -> Network:
+def network_from(**spec: Any) -> Network:
     with open_session(**{**SIZES, **spec}) as session:
         return session.network
 
@@ -113,6 +113,14 @@ def test_time_before_samples_is_seen_by_shape(shape: tuple[int, ...], which: str
         (one,) = matched(port, **spec)
         assert one.axes_swapped
         np.testing.assert_array_equal(one.values, values.swapaxes(0, 1))
+
+
+def test_exchanged_axes_are_not_two_directions() -> None:
+    """With T = 2, and K = M, both have one shape."""
+    values = random(2, 3, 5)
+    (one,) = matched(values, **{**BOTH, "T": 2, "K": 5})
+    assert (one.name, one.axes_swapped) == ("y_hat", True)
+    np.testing.assert_array_equal(one.values, values.swapaxes(0, 1))
 
 
 def test_outputs_of_several_axes_are_flat() -> None:
@@ -226,6 +234,9 @@ def test_rounded_numbers_are_known_to_half_a_unit(unit: float, dtype: str) -> No
         np.rint(random(3, 9, 2) * 2.0**17) / 2.0**17,
         random(3, 9, 2).astype("f2"),
         random(3, 9, 2).astype(ml_dtypes.bfloat16).astype("f"),
+        # on a grid only as these have so few bits
+        np.random.default_rng(0).uniform(0.5, 1, (3, 9, 2)).astype("f2").astype("f"),
+        np.random.default_rng(0).uniform(0.5, 1, (3, 9, 2)).astype(ml_dtypes.bfloat16).astype("f"),
         np.where(np.arange(2) == 1, random(3, 9, 2), np.rint(random(3, 9, 2) * 10) / 10),
     ],
 )
@@ -255,7 +266,7 @@ def refusal(
 ) -> str:
     """Return what is said of an array that is no quantity."""
     with pytest.raises(InputError) as error:
-        match_arrays(network_of(**spec), Port(file, (array_of(name, values),)), given_x)
+        match_arrays(network_from(**spec), Port(file, (array_of(name, values),)), given_x)
     return str(error.value)
 
 
@@ -304,6 +315,9 @@ def test_shapes_that_fit_are_listed_once() -> None:
     text = refusal("y_hat", random(3, 9, 7), **GRU)
     assert [text.count(shape) for shape in ("= (3, 9, 2)", "= (3, 2)")] == [1, 1]
     assert not any(word in text for word in ("reshape", "transpose", "--N"))
+    unnamed = refusal("", random(3, 9, 7), **GRU)
+    shapes = ("= (3, 9, 2)", "= (3, 2)", "= (3, 9, 5)", "= (3, 5)")
+    assert [unnamed.count(shape) for shape in shapes] == [1, 1, 1, 1]
     both = refusal("output", random(3, 9, 7), **BOTH)
     assert [both.count(shape) for shape in ("= (3, 9, 2)", "= (3, 2)")] == [1, 2]
     rows = refusal("h", random(27, 5), file="port.csv", **GRU)
@@ -324,7 +338,7 @@ def test_numbers_of_a_port_have_to_be_finite(number: float) -> None:
 
 def test_unknown_names_are_listed() -> None:
     """At most four, with the nearest known one; what is ignored is not compared."""
-    network = network_of(**GRU)
+    network = network_from(**GRU)
     names = ["y_hat", "gruu.h", "b", "c1", "d", "e", "x", "gru/kernel"]
     port = Port("port", tuple(array_of(name, random(3, 9, 2)) for name in names), ("left",))
     with pytest.raises(InputError) as error:
@@ -390,7 +404,7 @@ def test_states_of_frameworks_are_split(
     spec: Any, name: str, shape: tuple[int, ...], parts: Split
 ) -> None:
     values = random(*shape)
-    found = split_states(network_of(**spec), Port("port", (array_of(name, values),))).arrays
+    found = split_states(network_from(**spec), Port("port", (array_of(name, values),))).arrays
     assert [one.name for one in found] == list(parts)
     for one, part in zip(found, parts.values(), strict=True):
         np.testing.assert_array_equal(one.values, part(values))
@@ -409,7 +423,7 @@ def test_states_of_frameworks_are_split(
     ],
 )
 def test_unnamed_states_are_split_by_shape(spec: Any, shape: Any, names: list[str]) -> None:
-    found = split_unnamed(network_of(**spec), array_of("", random(*shape)))
+    found = split_unnamed(network_from(**spec), array_of("", random(*shape)))
     assert [one.name for one in found] == names
     assert all(bool(one.note) == (names != [""]) for one in found)
 
@@ -435,7 +449,7 @@ def test_output_of_pytorch_has_either_order(
     spec: Any, shape: tuple[int, ...], name: str, time_first: bool
 ) -> None:
     values = random(*shape)
-    found = as_pytorch_output(network_of(**spec), array_of("output", values), None)
+    found = as_pytorch_output(network_from(**spec), array_of("output", values), None)
     assert (found.name, bool(found.note)) == (name, name != "output")
     expected = values.swapaxes(0, 1) if time_first else values
     np.testing.assert_array_equal(found.values, expected)
@@ -448,7 +462,7 @@ def test_output_of_pytorch_has_either_order(
 )
 def test_last_states_tell_the_order_of_squares(spec: Any, row: str, time_first: bool) -> None:
     """Of the last layer, forward; with as many samples as steps."""
-    network, dirs = network_of(**{**spec, "N": 9}), 2 if spec is BOTH else 1
+    network, dirs = network_from(**{**spec, "N": 9}), 2 if spec is BOTH else 1
     output = random(9, 9, 5 * dirs)
     choose = {"last step": np.s_[-1], "first step": np.s_[0], "last sample": np.s_[:, -1]}
     h_n = random(2, 9, 5)

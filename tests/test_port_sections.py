@@ -72,6 +72,19 @@ def test_a_layer_behind_a_wrong_one_agrees() -> None:
     assert layers_of(result) == [("bias.twice", "gru")]
 
 
+def test_a_layer_may_start_from_other_states() -> None:
+    """Behind one with a mistake."""
+    sizes, port = ported(Port("gru", bias=2), Port("gru"))
+    golden = rnnshapes.golden(**sizes).arrays
+    start = np.random.default_rng(0).uniform(-0.5, 0.5, (len(golden["x"]), sizes["M"][1]))
+    weights = weights_of(golden, "gru_1", "")
+    second = Port("gru").run(weights, port["gru.h"], start=start.astype("f"))
+    result = rnnshapes.verify(**sizes, against={"gru.h": port["gru.h"], "gru_1.h": second["h"]})
+    assert layers_of(result) == [("bias.twice", "gru"), ("state.starts_nonzero", "gru_1")]
+    (one,) = result.diagnosis.explanations
+    assert (one.ratio <= 1, len(one.comparisons)) == (True, 2)
+
+
 def test_layers_joined_wrongly_are_named() -> None:
     sizes, port = ported(Port("simple"), Port("simple"), repeated=True)
     result = rnnshapes.verify(**sizes, against=port)
@@ -170,6 +183,9 @@ def test_unexplained_ports_may_compute_as_the_model(
     h[at] += (noise * np.random.default_rng(0).uniform(0.5, 1, h.shape))[at]
     diagnosis = rnnshapes.verify(model, N=4, against={"gru.h": h}, dtype=stated).diagnosis
     assert [one.id for one in diagnosis.explanations] == ids
+    for one in diagnosis.explanations if "bfloat16" in str(ids) else ():
+        assert one.dtype == "bfloat16"
+        assert [check.agrees for check in one.comparisons] == [True]
     assert diagnosis.appearance == ((LOOK,) if looks else ())
     assert diagnosis.tried == 5
 

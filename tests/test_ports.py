@@ -277,6 +277,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("a.json", b"[[1, 2], [3]]", "length"),
     ("a.json", b'["a"]', "'a'"),
     ("a.json", b"[true]", "'True'"),
+    ("a.json", b'{"y_hat": [[1, true]]}', "'y_hat' … 'True'"),
     ("a.json", b'{"a": 1}', "array"),
     ("a.json", b'{"arrays": {"y_hat": 3}, "layers": 4}', "array"),
     ("a.json", b"[" * 100_000, "cannot be read"),
@@ -297,6 +298,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("a.csv", b"\xff\xfe\x00", "UTF-8"),
     ("a.csv", b"sample,t,h[0]\n0,0,1\n0,0,2\n", "sample 0"),
     ("a.csv", b"sample,t,h[0]\n0,x,1\n", "line 2, column 2 … 'x'"),
+    ("a.csv", b"sample,t,h[0]\n0,0,1\n2,0,2\n", "samples … from 0"),
+    ("a.csv", b"sample,t,h[0]\n1,0,1\n2,0,2\n", "numbered from 0"),
+    ("a.csv", b"y_hat[0],y_hat[2]\n1,2\n", "y_hat[0], y_hat[2] … units"),
+    ("a.csv", b"y_hat[1],y_hat[1]\n1,2\n", "y_hat[1], y_hat[1] … units"),
     ("a.csv", b"sample,t\n0,0\n", "array"),
     ("a.h", b"int x;", "array"),
     ("a.h", b"/* y: z; float */\nstatic const float y[1] = {x};", "cannot be read"),
@@ -364,3 +369,97 @@ def test_decimals_are_off_by_half_a_unit(
     assert array.values.ravel().tolist() == [float(text) for text in texts]
     assert array.rounding.ravel().tolist() == pytest.approx(rounding)
     assert array.dtype == "float32"
+
+
+#: What a JSON file holds, and each array with its dtype.
+RECORDS: list[tuple[dict[str, Any], dict[str, tuple[list[Any], str]]]] = [
+    ({"schema": "own", "h": [1]}, {}),  # refused: a text is no array
+    ({"arrays": [1.5], "layers": [2]}, {"arrays": ([1.5], "float32"), "layers": ([2], "float32")}),
+    (
+        {
+            "schema": "rnnshapes.golden/1",
+            "arrays": {
+                "x": {"dtype": "float64", "data": [[1, 2.5]]},
+                "h": {"data": [3]},
+                "c": [4],
+                "mask": {"dtype": "bool", "data": [[True]]},
+                "my_mask": {"dtype": "bool", "data": [[True]]},
+                "mask_": {"dtype": "int8", "data": [[1]]},
+                "a_mask": {"dtype": "float32", "data": [[1]]},
+            },
+        },
+        {
+            "x": ([[1, 2.5]], "float64"),
+            "h": ([3], "float32"),
+            "c": ([4], "float32"),
+            "mask_": ([[1]], "int8"),
+            "a_mask": ([[1]], "float32"),
+        },
+    ),
+    (
+        {
+            "schema": "rnnshapes.trace/1",
+            "T": 2,
+            "layers": [
+                {"name": "a", "type": "LSTM", "h": [[1, 2]], "h_keras": [[1, 3]], "notes": []},
+                {"name": "b", "h": [[None, 2]], "gates": ["i", "f"], "c": [[]], "n": [{"t": 1}]},
+                {"h": [9]},
+                7,
+            ],
+            "y_hat": {"numpy": [[5]], "keras": [[6]]},
+            "output": {"keras": [[7]]},
+        },
+        {
+            "a.h": ([[1, 2]], "float64"),
+            "b.h": ([[np.nan, 2]], "float64"),
+            "b.c": ([[]], "float64"),
+            "y_hat": ([[5]], "float64"),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "expected"), RECORDS)
+def test_arrays_of_a_json_record_have_names(
+    record: Any, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    if not expected:
+        with pytest.raises(InputError, match="schema"):
+            ports.read_port(tmp_path / "a.json")
+        return
+    found = ports.read_port(tmp_path / "a.json").arrays
+    assert [array.name for array in found] == list(expected)
+    for array, (values, dtype) in zip(found, expected.values(), strict=True):
+        np.testing.assert_array_equal(array.values, np.array(values, float))
+        assert array.dtype == dtype
+
+
+#: The text of a CSV file, and its arrays by name; None where it is refused.
+TABLES: list[tuple[str, dict[str, Any] | None]] = [
+    ("u,v\n1,2\n3,4\n", {"": [[1, 2], [3, 4]]}),
+    ("t,u,v\n1,1,2\n0,3,4\n", {"": [[3, 4], [1, 2]]}),
+    ("t,h[1],y_hat,h[0]\n1,1,2,3\n0,4,5,6\n", {"h": [[6, 4], [3, 1]], "y_hat": [[5], [2]]}),
+    ("t,h,y_hat\n1,1,2\n0,3,\n2,4,\n", None),
+    ("t,h,y_hat\n0,3,2\n1,1,\n", {"h": [[3], [1]], "y_hat": [[2]]}),
+    ("t,h,y_hat\n0,3,\n1,1,\n", {"h": [[3], [1]]}),
+    ("t,h[0],h[1]\n0,3,\n1,1,2\n", None),
+    ("t,h\n,3\n1,1\n", None),
+    ("sample,t,a.h[0]\n1,0,1\n0,0,2\n0,1,3\n1,1,4\n", {"a.h": [[[2], [3]], [[1], [4]]]}),
+    ("sample,t,h\n0,0,1\n,1,2\n", None),
+    ("h[0],h[1]\n1,2\n3,4\n", {"h": [[1, 2], [3, 4]]}),
+    ("h[1],h[2]\n1,2\n3,4\n", None),
+    ("a[2],a[0],a[1],b\n1,2,3,4\n", {"a": [[2, 3, 1]], "b": [[4]]}),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), TABLES)
+def test_columns_of_a_table_are_arrays(
+    text: str, expected: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    if expected is None:
+        with pytest.raises(InputError):
+            ports.read_port(tmp_path / "a.csv")
+    else:
+        assert {n: a.tolist() for n, a in arrays(tmp_path / "a.csv").items()} == expected

@@ -299,6 +299,10 @@ def test_layers_that_sum_in_float16_pass() -> None:
 #: Equations, how Keras computes them, and the size of each summed axis.
 EINSUMS = {
     "ab,bc->ac": ("matmul", 300),
+    "ab,cb->ac": ("matmul", 300),
+    "ab,b->a": ("matmul", 300),
+    "ab,bc->ca": ("einsum", 300),
+    "abc,cd->adb": ("einsum", 300),
     "ntf,fk->ntk": ("matmul", 2100),
     "abc,dc->abd": ("matmul", 300),
     "ntf,fhd->nthd": ("matmul", 300),

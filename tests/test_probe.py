@@ -15,7 +15,8 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
-from rnnshapes.load.probe import with_probe_samples
+from rnnshapes.load.live.network import read_model
+from rnnshapes.load.probe import probe_inputs, with_probe_samples
 from rnnshapes.network.from_sizes import from_sizes
 from tests.helpers.cells import LAYERS
 from tests.helpers.commands import assert_refused
@@ -103,6 +104,21 @@ def test_saved_and_live_model_have_the_same_probe(tmp_path: Path) -> None:
     assert shorter.shape[0] > live.shape[0]
 
 
+def test_states_among_inputs_begin_with_single_numbers() -> None:
+    """The first sample is all zeros, each of the next has one number, the others have all."""
+    x, start = keras.Input((6, 3), name="x"), keras.Input((4,), name="start")
+    model = randomized(keras.Model([x, start], la.GRU(4)(x, initial_state=start)))
+    network = read_model(model).with_sizes(N=20)
+    found = [next(source.blocks(2**62)) for source in probe_inputs(network, 3)]
+    assert [array.shape for array in found] == [(20, 6, 3), (20, 4)]
+    first = found[1]
+    assert not first[0].any()
+    assert np.array_equal(first[1:5] != 0, np.eye(4, dtype=bool))
+    assert np.mean(first[5:] != 0) > 0.8
+    assert first[5:].std() < 1  # as states have them
+    assert np.array_equal(first * 16, np.round(first * 16))  # porting.md says so
+
+
 def test_probe_holds_every_word() -> None:
     model = randomized(sequential(la.Embedding(50, 3), la.GRU(4), shape=(6,), dtype="int32"))
     x = rnnshapes.golden(model, probe=True).arrays["x"]
@@ -172,5 +188,4 @@ def test_program_of_the_page_agrees(page, run, in_folder) -> None:
 def test_samples_are_as_many_as_weights_need(options: dict[str, Any], samples: int) -> None:
     """Eight equations for each weight of a gate, and one sample for each feature and two more."""
     network = from_sizes(**options)
-    assert with_probe_samples(network, None).sizes["N"] == samples
-    assert with_probe_samples(network, 7).sizes["N"] == 7
+    assert with_probe_samples(network).sizes["N"] == samples

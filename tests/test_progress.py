@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
-from rnnshapes import progress
+from rnnshapes import progress, reference
 from rnnshapes.cli.progress import show_progress
+from rnnshapes.forward import golden, numpy_run, quantized, tracing
+from rnnshapes.load.inputs import full_array
+from rnnshapes.ops.fixed_point import Scheme
 from rnnshapes.session import Session, open_session
+from rnnshapes.verification import report
 
 #: How often each step is counted, without and with Keras.
 TRACE, GOLDEN = (1, 3), (2, 4)
@@ -70,6 +74,32 @@ def test_progress_counts_keras_too(spec: dict[str, Any], steps: int) -> None:
     check(both, (GOLDEN[1] + 1) * steps, 2 * batches + 3)
 
 
+def test_each_pass_counts_all_steps() -> None:
+    """It counts those of all samples in both directions; the sizes are all different."""
+    sizes: dict[str, Any] = {"N": 7, "T": 5, "D": 3, "M": 4, "K": 2}
+    with open_session(**sizes, cell="gru", bidirectional=True) as session:
+        network, weights, sources = session.network, session.weights(), session.sources
+        model, xs = session.keras_model(weights), list(map(full_array, sources))
+        given = network, weights, sources
+        found, engine = numpy_run.numpy_outputs(network, weights, xs), reference.engine()
+        scheme = Scheme.from_name("q3.12")
+        passes: list[tuple[int, Callable[[], Any]]] = [
+            (1, lambda: tracing.trace_network(*given, "y")),
+            (2, lambda: golden.record_network(*given)),
+            (1, lambda: quantized.quantize_network(*given, scheme, with_numbers=False)),
+            (1, lambda: numpy_run.numpy_outputs(network, weights, xs)),
+            (1, lambda: list(report.residual_checks(network, weights, xs, found))),
+            (2, lambda: reference.run(model, network, xs)),
+            (2, lambda: list(report.float64_checks(network, weights, xs, found, engine))),
+        ]
+        for times, compute in passes:
+            told: list[tuple[int, int]] = []
+            listening = progress.listening(lambda *at, told=told: told.append(at))
+            with listening, progress.work(10**9):
+                compute()
+            assert told[-2][0] == times * 2 * 7 * 5  # the last call ends the work
+
+
 def test_integer_scales_take_their_own_pass() -> None:
     spec = {"N": 2, "T": 5, "cell": "gru", "M": 4}
     for to, passes in (("q3.12", 1), ("int8", 2), ("int16-columns", 2)):
@@ -94,6 +124,8 @@ def test_progress_ends_once_at_the_total() -> None:
         with progress.work(10):
             progress.advance(3)
         progress.advance(5)
+    with progress.work(10):  # nobody listens
+        progress.advance(3)
     assert reported == [(4, 20), (13, 20), (20, 20), (3, 10), (10, 10)]
 
 

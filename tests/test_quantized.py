@@ -26,9 +26,10 @@ from rnnshapes.ops.windows import Window
 from rnnshapes.port.fixed_point_mistake import as_fixed_point
 from rnnshapes.port.hypothesis import Hypothesis, Mistake
 from rnnshapes.session import open_session
+from tests.helpers.activations import sigmoid
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
-from tests.helpers.golden import WARNINGS, sigmoid
+from tests.helpers.golden import WARNINGS
 from tests.helpers.models import model_of, randomized, sequential
 from tests.helpers.tried import hypothesis_of
 
@@ -219,8 +220,13 @@ def test_columns_have_scales_of_their_own() -> None:
     written = rnnshapes.golden(**options, quantize="int8-columns").arrays
     kernel, scale = written["lstm/kernel"], written["lstm/kernel scale"]
     assert scale.shape == (20,)
-    for entry in rnnshapes.golden(**options, quantize="int8-columns").entries:
+    by_column, of_one_unit = (
+        rnnshapes.golden(**options, quantize=to) for to in ("int8-columns", "q3.12")
+    )
+    for entry in by_column.entries:
         assert len(entry.dims) == entry.values.ndim
+    notes = [golden.to_dict()["reading"] for golden in (by_column, of_one_unit)]
+    assert ["scale" in note for note in notes] == [True, False]
     np.testing.assert_array_equal(np.abs(kernel).max(axis=0), 127)
     np.testing.assert_allclose(kernel * scale, golden["lstm/kernel"], atol=scale.max() / 2 * 1.001)
 
@@ -418,15 +424,15 @@ def test_finer_multiples_are_not_tried() -> None:
     assert named(base, sources) == ""
 
 
-def test_outputs_that_are_states_have_no_run() -> None:
+@pytest.mark.parametrize("name", ["int8", "q1.6"])
+def test_outputs_that_are_states_have_no_run(name: str) -> None:
     """In fixed point, it has the name of the state."""
     model = randomized(sequential(la.GRU(4, return_sequences=True, name="gru"), shape=(6, 3)))
-    arrays = rnnshapes.golden(model, N=4, quantize="int8").arrays
-    y_hat = arrays["gru.h"] * arrays["gru.h scale"]
+    arrays = rnnshapes.golden(model, N=4, quantize=name).arrays
+    y_hat = arrays["gru.h"] * arrays.get("gru.h scale", 2.0**-6)
     with open_session(model=model, N=4) as session:
-        assert named(hypothesis_of({"y_hat": y_hat}, model=model, N=4), session.sources) == ""
-        state = hypothesis_of({"gru.h": y_hat}, model=model, N=4)
-        assert named(state, session.sources) == "int8"
+        for port, expected in (({"gru.h": y_hat}, name), ({"y_hat": y_hat}, "")):
+            assert named(hypothesis_of(port, model=model, N=4), session.sources) == expected
 
 
 def test_fixed_point_is_no_second_mistake() -> None:
@@ -796,7 +802,7 @@ def test_values_of_masked_steps_alone_are_empty(name: str) -> None:
     assert (gate.low, gate.high, gate.saturated) == (0.0, 0.0, 0.0)
     assert (gate.largest, gate.worst_step, gate.total_rms) == (0.0, None, 0.0)
     assert gate.count.tolist() == [0] * 6
-    assert np.isnan(gate.errors).all()
+    assert np.isnan([gate.errors, gate.rms]).all()
 
 
 def test_exact_sums_saturate_nowhere() -> None:

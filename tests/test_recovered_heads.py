@@ -32,7 +32,7 @@ def model_of(activation: str, use_bias: bool = True, sequences: bool = True, mor
     return randomized(sequential(*layers, shape=(T, D)), seed=2)
 
 
-def port_of(
+def port_with_head(
     activation: str,
     kernel: Any,
     bias: Any = lambda b: b,
@@ -85,12 +85,12 @@ def test_the_fewest_weights_of_the_head_are_recovered(
     activation: str, kernel: Any, bias: Any, mistakes: list[Any], numbers: int
 ) -> None:
     """Though a softmax cancels a constant."""
-    first, *_ = explained(port_of(activation, kernel, bias))
+    first, *_ = explained(port_with_head(activation, kernel, bias))
     assert first == (mistakes, numbers)
 
 
 def test_head_without_bias_has_only_a_kernel() -> None:
-    found = explained(port_of("tanh", scaled((3, 2), -1.5), use_bias=False))
+    found = explained(port_with_head("tanh", scaled((3, 2), -1.5), use_bias=False))
     assert found == [([("weights.one_wrong", "kernel", 2)], M * K)]
 
 
@@ -99,7 +99,7 @@ def test_every_number_of_the_head_is_recovered(activation: str) -> None:
     """But a constant of each row, before a softmax, of which most numbers are right."""
     rng = np.random.default_rng(4)
     kernel = rng.normal(0, 0.3, (M, K)) * (np.arange(K) == 1)
-    base = port_of(activation, lambda a: a + kernel, scaled(0, 2.0))
+    base = port_with_head(activation, lambda a: a + kernel, scaled(0, 2.0))
     (one, numbers) = next(explained_by_head(base, 1e-7))
     right = base.weights["head"]
     assert numbers == M * K + K
@@ -111,7 +111,7 @@ def test_every_number_of_the_head_is_recovered(activation: str) -> None:
 
 def test_a_bias_of_zeros_is_a_multiple() -> None:
     """Not one whose smallest numbers are 0."""
-    (one, _) = next(explained_by_head(port_of("linear", same, lambda b: 0 * b), 1e-7))
+    (one, _) = next(explained_by_head(port_with_head("linear", same, lambda b: 0 * b), 1e-7))
     assert [mistake.id for mistake in one.mistakes] == ["weights.scaled"]
     assert one.mistakes[0].text.endswith("by 0")
 
@@ -122,7 +122,7 @@ def test_a_bias_of_zeros_is_a_multiple() -> None:
 )
 def test_kernel_needs_a_quarter_more_steps_than_rows(n: int, sequences: bool, count: int) -> None:
     """Of all samples: seven for five rows, and eight for five rows and a bias."""
-    base = port_of("sigmoid", scaled((3, 2), -1.5), n=n, sequences=sequences)
+    base = port_with_head("sigmoid", scaled((3, 2), -1.5), n=n, sequences=sequences)
     found = explained(base)
     assert [numbers for _, numbers in found[:1]] == [M * K] * count
 
@@ -135,14 +135,14 @@ def test_steps_whose_output_is_saturated_are_left_out() -> None:
         y[:, 1, 0], y[0, 3, 2] = 1.0, 0.0
         return y
 
-    first, *_ = explained(port_of("sigmoid", scaled((3, 2), -1.5), of_y=saturated))
+    first, *_ = explained(port_with_head("sigmoid", scaled((3, 2), -1.5), of_y=saturated))
     assert first == ([("weights.one_wrong", "kernel", 2)], M * K)
 
 
 @pytest.mark.parametrize("activation", ["linear", "sigmoid", "softmax"])
 def test_noise_is_not_explained_by_a_head(activation: str) -> None:
     rng = np.random.default_rng(1)
-    base = port_of(activation, same, of_y=lambda y: y * rng.uniform(0.99, 1.01, y.shape))
+    base = port_with_head(activation, same, of_y=lambda y: y * rng.uniform(0.99, 1.01, y.shape))
     assert explained(base) == []
 
 
@@ -159,7 +159,7 @@ def test_head_without_inverse_activation_is_not_recovered(
     activation: str, options: dict[str, Any], count: int
 ) -> None:
     """Nor where other weights of a layer before the head would do as well."""
-    found = explained(port_of(activation, scaled((3, 2), -1.5), **options))
+    found = explained(port_with_head(activation, scaled((3, 2), -1.5), **options))
     assert len(found[:1]) == count
 
 
@@ -174,7 +174,7 @@ def test_port_without_dense_output_recovers_no_head() -> None:
 
 
 def test_the_last_output_tells_a_head() -> None:
-    base = port_of("sigmoid", scaled((3, 2), -1.5), n=7, sequences=False)
+    base = port_with_head("sigmoid", scaled((3, 2), -1.5), n=7, sequences=False)
     (quantity,) = base.quantities
     model = model_of("sigmoid", sequences=False)
     output = hypothesis_of({"output": quantity.values[:, 0]}, model=model, N=7)
@@ -184,7 +184,7 @@ def test_the_last_output_tells_a_head() -> None:
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_saturated_outputs_count_less(activation: str) -> None:
     """They are near 1, in float32, where z follows from them with large errors."""
-    base = port_of(activation, lambda a: 4 * a, of_y=lambda y: y.astype("f"), n=12)
+    base = port_with_head(activation, lambda a: 4 * a, of_y=lambda y: y.astype("f"), n=12)
     values = np.abs(base.quantities[0].values)
     assert 1 - values.max() < 1e-4
     (one, _) = next(explained_by_head(base, 1e-7))
@@ -193,4 +193,4 @@ def test_saturated_outputs_count_less(activation: str) -> None:
 
 
 def test_outputs_that_are_all_saturated_tell_nothing() -> None:
-    assert explained(port_of("sigmoid", same, of_y=np.ones_like)) == []
+    assert explained(port_with_head("sigmoid", same, of_y=np.ones_like)) == []

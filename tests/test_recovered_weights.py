@@ -104,7 +104,7 @@ def test_what_one_array_has_is_said(
 
 def test_exchanged_units_of_a_large_cell_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than 16 units, two are recovered."""
-    monkeypatch.setattr(equations, "_MOST_PRODUCTS", 7e5)
+    monkeypatch.setattr(equations, "MOST_PRODUCTS", 7e5)
     order = [0, 2, 1, *range(3, 20)]
     change = changed("recurrent_kernel", lambda a: a[:, order])
     result = ported("simple", change, sizes={"T": 20, "M": 20})

@@ -209,6 +209,26 @@ def test_failure_has_no_colours_and_an_end() -> None:
     assert isinstance(error.value.__cause__, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "of_input"),
+    [
+        ("float16", "float32"),
+        ("bfloat16", "float32"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+    ],
+)
+def test_input_of_16_bits_is_float32(dtype: str, of_input: str) -> None:
+    """As in a model of Keras whose layers compute in 16 bits."""
+    network = from_sizes.from_sizes(N=2, T=4, M=4).with_dtype(dtype)
+    model = reference.build(network)
+    assert [x.dtype for x in model.inputs] == [of_input]
+    assert model.inputs[0].shape == (None, 4, 3)
+    layers = model.layers[1:]
+    assert [layer.compute_dtype for layer in layers] == [dtype] * 2
+    assert {weight.dtype for layer in layers for weight in layer.weights} == {dtype}
+
+
 def test_random_numbers_of_the_user_go_on() -> None:
     random.seed(5)
     before = random.getstate()

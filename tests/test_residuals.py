@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 from rnnshapes.forward import numpy_run
 from rnnshapes.forward.difference import Index
@@ -21,7 +22,7 @@ from rnnshapes.verification.bounds import MISMATCH, Residual
 from rnnshapes.verification.residuals import layer_residuals, network_step_errors
 from rnnshapes.verification.unrolled import unrolled_residuals
 from tests.helpers.handmade import SIZES
-from tests.helpers.models import model_of
+from tests.helpers.models import functional, model_of, randomized
 
 Array = np.ndarray
 #: Options of a network, by name; all others are models.
@@ -320,6 +321,28 @@ def test_a_sample_that_overflows_is_left_out_alone(t: int) -> None:
             assert residual.compared == arrays[key][3].size * 2 // 3
         elif key[1] == "h at every step":
             assert residual.compared == arrays[key][3].size * (2 * 6 + t) // 18
+
+
+def test_product_of_directions_may_overflow_alone() -> None:
+    """Later steps of the layer behind it are not compared."""
+
+    def graph(x: Any) -> Any:
+        rnn = la.SimpleRNN(4, activation="relu", return_sequences=True, return_state=True)
+        both = la.Bidirectional(rnn, merge_mode="mul", name="both")
+        return la.GRU(2, name="last")(both(x)[0])
+
+    x = np.random.default_rng(0).uniform(0.1, 1, (3, 6, 3)).astype("f")
+    x[1, 4] = 1e25
+    run = computed({"model": randomized(functional(graph)), "x": x})
+    weights = {g: {k: np.abs(a) for k, a in arrays.items()} for g, arrays in run.weights.items()}
+    found = numpy_run.numpy_outputs(run.network, weights, run.xs)
+    joined, *states = found.values["both"]
+    assert all(np.abs(state).max() < 1e38 < joined.max() for state in states)
+    values = {**found.values, "both": (np.where(joined > 3e38, np.inf, joined), *states)}
+    given = replace(run, weights=weights, outputs=replace(found, values=values))
+    residuals = given.residuals("float32")
+    assert residuals["last", "h at every step"].compared < 3 * 6 * 2
+    assert all(residual.passed for residual in residuals.values())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
@@ -26,13 +25,13 @@ from rnnshapes.network import file_summary, summary
 from rnnshapes.port.report import PortVerification
 from rnnshapes.port.weight_files.comparison import WeightVerification
 from rnnshapes.render import schemas
-from rnnshapes.render.formats import json_csv
 from rnnshapes.render.schemas import NAMES
 from rnnshapes.result import Result
 from rnnshapes.verification import report
 from tests.helpers.files import repacked, saved
 from tests.helpers.keras_runs import keras_run
 from tests.helpers.models import model_of
+from tests.helpers.results import as_json
 
 RESULTS = (
     *(summary.Inspection, tracing.Trace, TracedStep, report.Verification),
@@ -41,11 +40,6 @@ RESULTS = (
 )
 SIZES: dict[str, Any] = {"N": 2, "T": 5, "D": 3, "M": 4, "K": 6}
 FULL = "y,h,gates"
-
-
-def written(result: Result) -> Any:
-    """What ``--format json`` writes, read again."""
-    return json.loads("".join(json_csv.json_chunks(result.to_dict())))
 
 
 @functools.cache
@@ -65,7 +59,7 @@ def strict(name: str) -> jsonschema.Draft202012Validator:
 
 def check(result: Result) -> Any:
     """Return the result as JSON, in which every key is described."""
-    record = written(result)
+    record = as_json(result)
     strict(result.schema).validate(record)
     return record
 
@@ -256,7 +250,7 @@ CHANGED += ["quantize"]
 def test_a_record_changed_anywhere_is_invalid(name: str) -> None:
     """A change drops a field, adds one that is not described, or changes a type."""
     result = made(name)
-    record, validator = shortened(written(result)), strict(result.schema)
+    record, validator = shortened(as_json(result)), strict(result.schema)
     assert validator.is_valid(record)
     changed = 0
     for path in places(record):
@@ -271,7 +265,7 @@ def test_an_unknown_key_is_valid_anywhere(name: str) -> None:
     """Later versions may add keys, which readers ignore."""
     result = made(name)
     validator = jsonschema.Draft202012Validator(rnnshapes.schema(result.schema))
-    record = shortened(written(result))
+    record = shortened(as_json(result))
     assert validator.is_valid(record)
     paths = [path for path in places(record) if not OF_DATA & set(path[-1:])]
     objects = [path for path in paths if isinstance(at(record, path), dict)]

@@ -176,3 +176,16 @@ def test_warnings_of_a_file_name_its_layers(models: Path) -> None:
     assert len(set(warnings)) == len(warnings)
     unbuilt = saved(keras.Sequential([la.LSTM(5)]), models / "unbuilt.keras")
     assert rnnshapes.inspect_files([unbuilt]).files[0].agrees is None
+
+
+def test_refused_layer_has_one_warning(tmp_path: Path) -> None:
+    """What Keras itself would refuse is said once, and makes the file wrong."""
+
+    def negative(config) -> None:
+        layers_of(config)[-1]["config"]["units"] = -1
+
+    repacked(Path("good.keras"), tmp_path / "wrong.keras", config=negative)
+    (wrong,) = rnnshapes.inspect_files([tmp_path / "wrong.keras"]).files
+    (warning,) = wrong.warnings
+    assert "dense" in warning
+    assert (wrong.agrees, wrong.exit_status) == (False, 1)

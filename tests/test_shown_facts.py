@@ -773,7 +773,7 @@ WEIGHT_FILES: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
     "four unknown": (
         lambda: weight_file(0, unknown_arrays=named(4)),
         [("warning: ", "array4", "w.pt")],
-        [("warning: ", " 1 ")],
+        [("warning: ", " 1 "), ("warning: ", " 0 ")],
     ),
     "five unknown": (
         lambda: weight_file(0, unknown_arrays=named(5)),
@@ -926,6 +926,22 @@ def test_masked_steps_in_fixed_point_are_empty() -> None:
     assert (row["largest_error"], row["rms_error"] == "") == ("", False)
 
 
+def test_errors_over_time_may_have_other_lengths() -> None:
+    """Empty cells follow the last step; an output with the name of a state has no columns."""
+    values = {value.name: value for value in quantized().values}
+    h = values["lstm.h"]
+    values["lstm.h"] = replace(h, errors=h.errors[:3], rms=h.rms[:3])
+    values["c"] = replace(values["y_hat"], name="c")
+    result = replace(quantized(), values=tuple(values.values()))
+    document = render.to_document(result, View(parts=frozenset({"numbers"})))
+    *_, table = [block for block in document if isinstance(block, Table)]
+    headings = [column.heading.partition(":")[0] for column in table.columns]
+    assert headings[1::3] == ["lstm.c", "lstm.h", "y_hat"]
+    for t, row in enumerate(table.rows):
+        assert len(row.cells) == len(headings) == 10
+        assert ("" in row.cells[1:4] + row.cells[7:], {*row.cells[4:7]} == {""}) == (False, t > 2)
+
+
 def test_output_in_fixed_point_is_the_verdict() -> None:
     last = shown(quantized()).split("\n")[-1]
     (value,) = [value for value in quantized().values if value.name == "y_hat"]
@@ -1008,7 +1024,7 @@ TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Wor
     "Keras": (
         lambda: traced(keras=True),
         {},
-        [("good: ", "Keras 3", "float32"), ("y_hat_t", "Keras")],
+        [("good: ", "Keras 3", "float32", "every step"), ("y_hat_t", "Keras")],
         ["dim: ", "warning: "],
     ),
     "several equations": (lambda: traced("lstm"), {}, [", t = 1"], [("t = 1", "h_t")]),
@@ -1061,7 +1077,7 @@ TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Wor
         lambda: traced("joined", keras=True),
         {},
         [("output", "NumPy"), ("output", "Keras"), ("good: ", "Keras"), "strong: "],
-        ["predict"],
+        ["predict", ("good: ", "every step")],
     ),
     "joined, without Keras": (lambda: traced("joined"), {}, ["NumPy"], [("output", "Keras")]),
     "wide": (lambda: traced("wide", keras=True), {"width": 80}, [" 50 ", " …"], []),
@@ -1367,8 +1383,8 @@ INSPECTED_FILES: dict[str, tuple[dict[str, Any], list[Words], list[Words]]] = {
         [("bad: ", "m.keras", "a wrong layer")],
         ["good: "],
     ),
-    "eight": ({"facts": (WRONG,) * 8}, ["bad: "], [("bad: ", " 1 ")]),
-    "nine": ({"facts": (WRONG,) * 9}, [("bad: ", " 1 ")], []),
+    "eight": ({"facts": (WRONG,) * 8}, ["bad: "], [("bad: ", " more")]),
+    "nine": ({"facts": (WRONG,) * 9}, [("bad: ", " 1 more")], []),
     "no arrays": ({"facts": ()}, [("plain: ", "m.keras", ".keras")], ["good: "]),
     "other framework": (
         {"framework": "PyTorch", "kind": "state_dict", "path": "w.pt"},

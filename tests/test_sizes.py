@@ -83,6 +83,76 @@ def test_range_of_indices_ends_before_the_size(count: int, numbers: list[str]) -
     assert re.findall(r"\d+", index_range_text("T", count)) == numbers
 
 
+#: Options, the recurrent layers, whether they go backwards, the shape of y_hat, and parameters.
+BUILT: list[tuple[dict[str, Any], list[str], str, str, int]] = [
+    (
+        {"T": 9, "D": 4, "M": [3, 6], "K": 7, "cell": "gru", "bidirectional": True}
+        | {"merge_mode": "sum"},
+        [
+            "bidirectional: Bidirectional(GRU(M1), sum)",
+            "bidirectional_1: Bidirectional(GRU(M2), sum)",
+        ],
+        *("fb fb", "N K", 6 * 3 * (4 + 3 + 2) + 6 * 6 * (3 + 6 + 2) + 7 * (6 + 1)),
+    ),
+    (
+        {"M": [3, 6], "cell": "lstm", "return_sequences": True, "go_backwards": True},
+        ["lstm: LSTM(M1)", "lstm_1: LSTM(M2)"],
+        *("b b", "N T K", 4 * 3 * (3 + 3 + 1) + 4 * 6 * (3 + 6 + 1) + 2 * (6 + 1)),
+    ),
+    (
+        {"bidirectional": True, "M": np.int64(4)},
+        ["bidirectional: Bidirectional(SimpleRNN(M))"],
+        *("fb", "N K", 2 * 4 * (3 + 4 + 1) + 2 * (8 + 1)),
+    ),
+    (
+        {"use_bias": False, "reset_after": None, "go_backwards": False},
+        *(["simple_rnn: SimpleRNN(M)"], "f", "N K", 5 * (3 + 5) + 2 * (5 + 1)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "layers", "directions", "shape", "parameters"), BUILT)
+def test_options_build_layers(options, layers, directions, shape, parameters) -> None:
+    """Only the last of several recurrent layers may return its last step alone."""
+    net = from_sizes(**options)
+    found = [f"{node.name}: {node.layer.label}" for node in net.nodes]
+    assert found == ["input: InputLayer", *layers, "dense: Dense(K)"]
+    ways = ["".join("fb"[d.reverse] for d in node.layer.directions) for node in net.recurrent]
+    assert " ".join(ways) == directions
+    assert " ".join(map(str, net.output_shapes.shapes[0])) == shape
+    assert (net.parameters, net.is_chain) == (parameters, True)
+    assert all(each.steps == net.node_shapes[0].steps for each in net.node_shapes)
+    assert [each.final for each in net.node_shapes[1:-2]] == [False] * (len(layers) - 1)
+
+
+#: Options that no network has, and what the message names.
+REFUSED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"merge_mode": "own", "bidirectional": True}, ("'own'", "concat")),
+    ({"merge_mode": "sum"}, ("--merge-mode", "--bidirectional")),
+    ({"merge_mode": "sum", "bidirectional": False}, ("--merge-mode", "--bidirectional")),
+    ({"bidirectional": True, "go_backwards": True}, ("--go-backwards", "--bidirectional")),
+    ({"cell": "own"}, ("'own'", "simple", "lstm", "gru")),
+    (
+        {"recurrent_activation": "tanh"},
+        ("SimpleRNN", "--activation", "--recurrent-activation", "lstm or gru"),
+    ),
+    ({"reset_after": True, "cell": "lstm"}, ("LSTM", "--reset-after", "--cell gru")),
+    ({"own": 3, "cell": "gru"}, ("GRU", "own", "reset_after")),
+    ({"activation": "tanx"}, ("activation", "'tanx'", "'tanh'")),
+    ({"recurrent_activation": "Sigmoid", "cell": "gru"}, ("recurrent_activation", "'sigmoid'")),
+    ({"activation": 3}, ("activation", "3")),
+    ({"M": 2.5}, ("M", "2.5")),
+    ({"M": [5, 0]}, ("M", "0")),
+    ({"M": range(1, 10**4)}, ("M", "9,999")),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSED)
+def test_impossible_options_are_refused(options: Any, words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=mentioning(*words)):
+        from_sizes(**options)
+
+
 # --- Sizes of a model ---------------------------------------------------------------------------
 
 

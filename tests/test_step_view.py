@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import tracemalloc
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -27,6 +29,7 @@ from rnnshapes.render import step
 from rnnshapes.render.document import Sheet, StyledLines
 from rnnshapes.session import open_session
 from tests.helpers.commands import mentioning
+from tests.helpers.files import saved
 from tests.helpers.golden import CELLS, SIZES, WAYS
 from tests.helpers.models import Doubled, functional, model_of, randomized, sequential, stateful
 
@@ -59,6 +62,28 @@ def drawn(
     sheet, view = Sheet(width, encoding), recurrence.step(t)
     head = step.header(view, recurrence, 0, "layer 1 of 2", sheet)
     return lines([*head, *step.body(view, recurrence, sheet)])
+
+
+def time_line(line: str) -> str:
+    """Return the marks between ``t = 3`` and ``step 4 of 10``; nothing where only words fit."""
+    return re.fullmatch(r"t = \d+ +(?:(\S+) +)?step \d.*", line)[1] or ""
+
+
+@cache
+def marks(encoding: str = "utf-8") -> tuple[str, str, str]:
+    """Return the marks of steps before, of the step that is shown, and of steps after it."""
+    (one,) = followed(**SIZES)
+    first, last = (time_line(drawn(one, t, encoding=encoding)[1]) for t in (0, SIZES["T"] - 1))
+    assert len(first) == len(last) > 9
+    return last[0], first[0], first[-1]
+
+
+def time_line_of(t: int, count: int, length: int, *, reverse: bool) -> str:
+    """Return a time line of this length, on which step t stands in proportion."""
+    before, shown, after = marks()
+    place = round(t * (length - 1) / (count - 1))
+    ends = (after, before) if reverse else (before, after)
+    return ends[0] * place + shown + ends[1] * (length - place - 1)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -278,28 +303,31 @@ def test_masked_step_repeats_the_states(reverse: bool, zero: bool) -> None:
     assert bool(re.search(r"\b0\b(?!\.)", text.split("t = 4")[-1].split("h_4")[0])) == zero
     assert "sigmoid(" not in text
     assert "sigmoid(" in "\n".join(drawn(recurrence, 3))
-    assert "·" in drawn(recurrence, 3)[1]  # the bar shows the step that is skipped
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_time_line_marks_masked_steps(reverse: bool) -> None:
-    """Each character stands for the step that is nearest."""
+def test_time_line_marks_masked_steps(reverse: bool, encoding: str) -> None:
+    """Each mark stands for the step that is nearest."""
     layer = la.SimpleRNN(5, go_backwards=reverse, return_sequences=True)
     model = randomized(sequential(la.Masking(0.0), layer, la.Dense(2)))
     x = np.random.default_rng(2).standard_normal((1, 6, 3)).astype("float32")
     x[0, [0, 3, 4]] = 0
     (recurrence,) = followed(model, x=x)
+    before, shown, after = marks(encoding)
+    of_masked = set()
     for t in range(6):
-        bar = re.search("[━●─·]{9,}", drawn(recurrence, t)[1])[0]
-        ahead, behind = ("━", "─") if reverse else ("─", "━")
+        bar = time_line(drawn(recurrence, t, encoding=encoding)[1])
+        (at,) = (place for place, mark in enumerate(bar) if mark == shown)
         for place, mark in enumerate(bar):
             step_here = np.argmin([abs(each * (len(bar) - 1) / 5 - place) for each in range(6)])
-            if place == bar.index("●"):
+            if place == at:
                 assert step_here == t
             elif step_here in (0, 3, 4):
-                assert mark == "·"
+                of_masked.add(mark)
             else:
-                assert mark == (ahead if place > bar.index("●") else behind)
+                assert mark == (before if (place < at) != reverse else after)
+    assert len({before, shown, after, *of_masked}) == 3 + len(of_masked) == 4
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -337,6 +365,36 @@ def test_unsupported_layer_takes_x_from_keras() -> None:
         np.testing.assert_allclose(
             prediction.equations[-1].values[0].values, y_hat[2, t], rtol=1e-11
         )
+
+
+@pytest.mark.parametrize("keras", [False, True])
+def test_session_shows_steps_of_its_trace(keras: bool) -> None:
+    """With Keras it computes all samples, without Keras one alone."""
+    told: list[tuple[int, int]] = []
+    with open_session(**SIZES, cell="gru", bidirectional=True, seed=3) as session:
+        trace = session.trace(show="h", keras=False)
+        backward = trace.layers[1].name
+        for layer, traces in ((None, trace.layers), (backward, trace.layers[1:])):
+            with progress.listening(lambda *at: told.append(at)):
+                found = session.steps(1, layer, keras=keras)
+            assert [each.name for each in found] == [each.name for each in traces]
+            for each, expected in zip(found, traces, strict=True):
+                np.testing.assert_allclose(each.states["h"], expected.states["h"][1], rtol=1e-12)
+        with pytest.raises(InputError):
+            session.steps(1, "dense", keras=keras)
+    passes = 3 * SIZES["N"] if keras else 1
+    assert told[-1] == (passes * 2 * SIZES["T"],) * 2
+
+
+def test_file_without_weights_has_no_steps(tmp_path: Path) -> None:
+    path = saved(keras.Sequential([la.LSTM(4)]), tmp_path / "model.keras")
+    messages = set()
+    with open_session(path, D=3, T=5) as session:
+        for compute in (session.steps, lambda: session.trace(keras=False)):
+            with pytest.raises(InputError) as error:
+                compute()
+            messages.add(str(error.value))
+    assert len(messages) == 1
 
 
 def test_layer_is_chosen_by_name() -> None:
@@ -415,20 +473,16 @@ def test_time_line_is_as_long_as_the_sheet(reverse: bool) -> None:
             _, line = lines(step.header(recurrence.step(t), recurrence, 0, "", Sheet(width)))
             assert len(line) <= width
             assert line.startswith(f"t = {t} ")
-            bar = re.search("[━●─]+", line)
+            bar = time_line(line) if line.count("step") else ""
             number = 1234 - t if reverse else t + 1
-            if bar is None:
+            if not bar:
                 assert f"t = {t}  step {number:,} of 1,234"[: width - 3] in line
                 continue
             with_line.append(width)
             assert len(line) == width
             assert f"step {number:,} of 1,234" in line
             assert ("reverse" in line) == (reverse and width >= 60)
-            ends = "━●─"[:: -1 if reverse else 1]
-            assert bar[0].index("●") == round(t * (len(bar[0]) - 1) / 1233)
-            assert bar[0] == (
-                ends[0] * bar[0].index("●") + "●" + ends[2] * (len(bar[0]) - bar[0].index("●") - 1)
-            )
+            assert bar == time_line_of(t, 1234, len(bar), reverse=reverse)
     assert min(with_line) < 40
     assert set(range(40, 70)) <= {*with_line}
 
@@ -520,11 +574,12 @@ def test_names_from_files_are_plain_text(name: str, width: int) -> None:
 
 def test_bar_fills_in_order_of_the_steps() -> None:
     ahead, back = followed(T=7, D=3, M=5, K=2, bidirectional=True)
-    bars = [drawn(recurrence, t)[1] for recurrence in (ahead, back) for t in (0, 3, 6)]
-    marks = [re.sub(r"(.)\1+", r"\1", re.search(r"[━●─]+", bar)[0]) for bar in bars]
-    assert marks == ["●─", "━●─", "━●", "●━", "─●━", "─●"]
-    assert "step 1 of 7" in bars[5]
-    assert "step 7 of 7" in bars[3]
+    for recurrence in (ahead, back):
+        for t in (0, 3, 6):
+            line = drawn(recurrence, t)[1]
+            bar = time_line(line)
+            assert bar == time_line_of(t, 7, len(bar), reverse=recurrence.reverse)
+            assert f"step {7 - t if recurrence.reverse else t + 1} of 7" in line
 
 
 def test_nan_and_inf_are_shown() -> None:

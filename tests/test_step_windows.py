@@ -130,6 +130,12 @@ def test_forgotten_steps_are_left_out() -> None:
     assert steps_of(short, 4, reach=16)[0] == (2, 30)
 
 
+def test_output_without_time_needs_all_steps() -> None:
+    spec = {**SIZES, "T": 30, "cell": "gru", "bidirectional": True}
+    base = base_of(**spec, what="bidirectional/forward_gru.h output")
+    assert steps_of(base, 4, reach=8) == ((2, 30), list(range(30)), None, False)
+
+
 @pytest.mark.parametrize(
     ("model", "what"),
     [

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import rnnshapes
-from rnnshapes import InputError, UnsupportedError
+from rnnshapes import InputError, UnsupportedError, reference
+from rnnshapes.load.live.recorded_model import (
+    RecordedModel,
+    calls_layers,
+    layers_inside,
+    weights_outside,
+)
 from rnnshapes.render.document import Table
 from rnnshapes.render.documents import inspection
 from rnnshapes.render.view import View
@@ -90,6 +99,26 @@ def test_operations_outside_keras_come_from_keras() -> None:
     assert sources["operations_1"] == ("gru", "score")
 
 
+def test_code_of_many_paths_has_its_sources() -> None:
+    """There are 2 to the power of 60 of them."""
+
+    class Doubling(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.dense = keras.layers.GRU(4, name="rnn"), keras.layers.Dense(2)
+
+        def call(self, x):
+            h = self.rnn(x)
+            for _ in range(60):
+                h = tf.tanh(h + h)
+            return self.dense(h)
+
+    model = Doubling()
+    model(np.zeros((2, 6, 3), "float32"))
+    _, operations, _ = rnnshapes.inspect(model).layers
+    assert operations.sources == ("rnn",)
+
+
 @pytest.mark.parametrize("kind", [LastStep, Attentive])
 def test_recording_leaves_model_unchanged(kind: type[keras.Model]) -> None:
     model = subclassed(kind)
@@ -167,3 +196,114 @@ def test_layer_may_be_called_inputs_or_outputs(name: str) -> None:
 def test_reasons_of_uncalled_weights_differ() -> None:
     notes = {layer.name: layer.notes for layer in rnnshapes.inspect(subclassed(Classifier)).layers}
     assert notes["never"] != notes["own"]
+
+
+class Words(keras.Model):
+    """An Embedding and a recurrence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.rnn = keras.layers.Embedding(9, 4), keras.layers.LSTM(5)
+
+    def call(self, x):
+        return self.rnn(self.embed(x))
+
+
+class Returning(keras.Model):
+    """A Dense layer whose output ``result`` turns into that of the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.result = keras.layers.Dense(2), lambda y: y
+
+    def call(self, x):
+        return self.result(self.dense(x))
+
+
+def test_indices_are_integers_at_open_steps() -> None:
+    """However many the model was built on; features keep their number."""
+    words, rows = Words(), Returning()
+    words(np.ones((2, 6), "int32"))
+    rows(np.ones((3, 4), "float32"))
+    for model, dtype, axes in ((words, "int32", (None, None)), (rows, "float32", (None, 4))):
+        with reference.recorded(model) as found:
+            assert [(x.dtype, x.shape) for x in found.inputs] == [(dtype, axes)]
+
+
+#: Outputs of a model, of which at least one does not follow from x.
+OUTPUTS: dict[str, Any] = {
+    "empty list": lambda y: [],
+    "empty dict": lambda y: {},
+    "none": lambda y: None,
+    "y and a constant": lambda y: [y, np.ones(2)],
+    "constant": lambda y: [np.ones(2)],
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_that_ignore_x_are_unsupported(name: str) -> None:
+    model = Returning()
+    model(np.ones((3, 4), "float32"))
+    model.result = OUTPUTS[name]
+    with pytest.raises(UnsupportedError, match="Returning"), reference.recorded(model):
+        pass
+
+
+class Block(keras.layers.Layer):
+    """A layer that calls two others, and has a weight of its own."""
+
+    def __init__(self, rnn: keras.layers.Layer, name: str) -> None:
+        super().__init__(name=name)
+        self.rnn, self.dense = rnn, keras.layers.Dense(2, name="dense")
+        self.scale = self.add_weight(shape=(4, 1), trainable=False, name="scale")
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.rnn.build(shape)
+        self.dense.build((None, 5))
+
+
+class OwnDense(keras.layers.Dense):
+    """A layer of Keras with another one in it."""
+
+    def __init__(self) -> None:
+        super().__init__(3, name="own")
+        self.more = keras.layers.Dense(7, name="more")
+
+
+class Blocks(keras.Model):
+    """Two blocks of one name that share a recurrent layer, and a weight of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(name="blocks")
+        rnn = keras.layers.GRU(5, name="rnn")
+        self.first, self.second = Block(rnn, "block"), Block(rnn, "block")
+        self.own = OwnDense()
+        self.shift = self.add_weight(shape=(6,), name="shift")
+
+
+def test_layers_inside_others_have_their_names() -> None:
+    """Each layer is listed once; those inside a layer of Keras are a part of it."""
+    model = Blocks()
+    for block in (model.first, model.second):
+        block.build((None, 4, 3))
+    model.own.more.build((None, 5))
+    layers = layers_inside(model)
+    blocks = ["block/rnn", "block/dense", "block", "block_1/dense", "block_1"]
+    assert list(layers) == [*blocks, "own", "blocks"]
+    assert layers["block_1"] is model.second
+    assert layers["block"].rnn is layers["block/rnn"]
+    called = [calls_layers(layer) for layer in layers.values()]
+    assert called == [False, False, True, False, True, False, True]
+    recorded = RecordedModel(model, (), (), None, (), layers)
+    assert recorded.names[id(model.own)] == "own"
+    left = list(weights_outside(recorded, [layers["block/rnn"], layers["block_1/dense"]]))
+    assert [(one.name, one.own, one.count_params()) for one in left] == [
+        ("block/dense", False, 5 * 2 + 2),
+        ("block", True, 4),
+        ("block_1", True, 4),
+        ("own", False, 5 * 7 + 7),
+        ("blocks", True, 6),
+    ]
+    assert [len(one.trainable_weights) for one in left] == [2, 0, 0, 2, 1]
+    assert [[w.shape for w in one.get_weights()] for one in left[:2]] == [[(5, 2), (2,)], [(4, 1)]]
+    assert list(weights_outside(recorded, [model])) == []

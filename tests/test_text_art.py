@@ -102,8 +102,10 @@ def assert_texts(box: LayerBox, words: str) -> None:
     texts = [box.rule]
     if box.recurrence:
         unrolled = box.recurrence.unroll(2 if box.recurrence.number != 1 else 1)
-        remarks = [lane.remark for lane in unrolled.lanes]
-        texts = [*remarks, unrolled.each_step]
+        lanes = unrolled.lanes
+        texts = [lanes[0].remark, unrolled.each_step]
+        if len(lanes) > 1:
+            texts = [*(text for lane in lanes for text in (lane.name, lane.remark)), texts[1]]
         assert unrolled.merge.partition("=")[0] in words
         assert all(equation in words for equation in unrolled.equations)
     for text in texts:
@@ -221,6 +223,20 @@ def test_more_steps_are_drawn_where_there_is_room() -> None:
         ]
         assert counts == sorted(counts)
         assert counts[-1] == 10
+
+
+@EACH_NETWORK
+def test_steps_are_drawn_on_narrow_sheets(cell: str, way: str) -> None:
+    """Where there is a little more room, states have their names."""
+    result = inspected(cell, way)
+    narrow, wider = (drawn(result, Sheet(width)) for width in (32, 50))
+    for lines in (narrow, wider):
+        assert {len(steps) > 1 for steps in drawn_lanes(lines)} == {way != "one step"}
+    for steps, lane in zip(found := drawn_lanes(wider), lanes_of(result, found), strict=True):
+        for row, state in enumerate(lane.states, steps[0].top + 1):
+            labels = state.labels[:1]
+            pieces = [wider[row][a.right + 1 : b.left] for a, b in pairwise(steps)]
+            assert all(any(label in piece for piece in pieces) for label in labels)
 
 
 @pytest.mark.parametrize(("cell", "way"), [("lstm", "forward"), ("gru", "both")])
@@ -543,11 +559,19 @@ def test_blocks_are_weights_as_rectangles() -> None:
 def test_weights_of_a_cell_fit_with_their_numbers() -> None:
     """Where each gate begins, and how many columns there are."""
     result = inspected("lstm")
+    per_column = []
     for width in range(30, 80):
         lines = text_lines(weights.draw(result, Sheet(width)))
         assert max(map(len, lines)) <= width
         scale = re.findall(r"\d+", " ".join(lines[: lines.index("")]))
-        assert scale == (["2"] if max(map(len, lines)) < 44 else [])
-        numbers = [line.split() for line in lines if line.startswith("0")]
-        assert numbers.count(["0", "5", "10", "15", "20"]) == 3, width
+        assert scale in ([], ["2"])  # rows of a line; a line is as high as two columns are wide
+        per_column.append(1 if scale else 2)
+        numbers = [line for line in lines if line.startswith("0")]
+        starts = {n: per_column[-1] * n for n in (0, 5, 10, 15, 20)}
+        of_gates = [line for line in numbers if len(line.split()) == 5]
+        assert len(of_gates) == 3
+        for line in of_gates:
+            assert {int(m[0]): m.start() for m in re.finditer(r"\d+", line)} == starts
         assert not any(line.endswith(", cut") for line in lines)
+    assert per_column == sorted(per_column)
+    assert {*per_column} == {1, 2}

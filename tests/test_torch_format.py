@@ -21,6 +21,7 @@ from rnnshapes.load.foreign import safetensors, torch_file, zip_directory
 from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.model import open_foreign_file
 from rnnshapes.load.foreign.modules import (
+    MOST_OTHERS,
     ChainDense,
     ChainRecurrence,
     Contents,
@@ -270,6 +271,72 @@ def test_archives_of_others_are_left(source_of: Opener) -> None:
         assert (found is not None) is is_torch, members
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["m/constants.pkl"], "TorchScript"),
+        (["m/code/a.py"], "TorchScript"),
+        (["m/archive_format"], "pt2"),
+        (["n/version"], "several folders"),
+        (["version"], "several folders"),
+        (["m/code.py", "m/version", "m/extra/code/a"], ""),
+    ],
+)
+def test_members_tell_programs_from_weights(
+    more: list[str], reason: str, source_of: Opener
+) -> None:
+    """Every other member is left alone; so is a storage that is longer than its tensor."""
+    pickled = pickled_dict({"w": pickled_tensor("0", np.ones((2, 3), "f4"), length=6)})
+    members = {
+        "m/data.pkl": b"\x80\2" + pickled + b".",
+        "m/data/0": np.arange(7, dtype="f4").tobytes(),
+    }
+    data = archive({**members, **dict.fromkeys(more, b"")})
+    if reason:
+        with pytest.raises(InputError, match=reason):
+            torch_tensors(source_of(data))
+    else:
+        (tensor,), _ = torch_tensors(source_of(data))
+        np.testing.assert_array_equal(tensor.read(), np.arange(6.0).reshape(2, 3))
+
+
+#: Changes of a tensor (2, 3) of a storage of six numbers, and whether it can be read.
+TENSORS: list[tuple[dict[str, Any], list[list[float]] | None]] = [
+    ({}, [[0, 1, 2], [3, 4, 5]]),
+    ({"offset": 1}, None),
+    ({"offset": 1, "shape": (1, 3)}, [[1, 2, 3]]),
+    ({"offset": 3, "shape": (1, 3)}, [[3, 4, 5]]),
+    ({"offset": 4, "shape": (1, 3)}, None),
+    ({"strides": (1, 2)}, [[0, 2, 4], [1, 3, 5]]),
+    ({"strides": (1, 1)}, [[0, 1, 2], [1, 2, 3]]),
+    ({"strides": (0, 1)}, [[0, 1, 2], [0, 1, 2]]),
+    ({"strides": (2, 2)}, None),
+    ({"shape": (2, 4), "strides": (0, 1)}, None),
+    ({"shape": (7, 1), "strides": (0, 1)}, None),
+    ({"shape": (6, 1), "strides": (1, 9)}, [[0], [1], [2], [3], [4], [5]]),
+    ({"shape": (0, 3), "offset": 9, "strides": (9, 9)}, []),
+    ({"length": 7}, None),
+    ({"length": 5}, None),
+    ({"shape": (2, 3, 1)}, None),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), TENSORS)
+def test_tensor_lies_within_its_storage(
+    changes: dict[str, Any], expected: list[list[float]] | None, source_of: Opener
+) -> None:
+    array = np.arange(6, dtype="f4").reshape(2, 3)
+    parts = {"w": pickled_tensor("0", array, **changes), "m": pickled_tensor("0", array)}
+    source = source_of(foreign.torch_zip(pickled_dict(parts), {"0": array.tobytes()}))
+    if expected is None:
+        with pytest.raises(InputError, match="w"):
+            torch_tensors(source)
+    else:
+        found = torch_tensors(source)[0][0]
+        assert found.read().tolist() == expected
+        assert found.shape == changes.get("shape", (2, 3))
+
+
 def checkpoint(**parts: bytes) -> bytes:
     array = np.ones((2, 3), "float32")
     return foreign.torch_zip(pickled_dict(parts), {"0": array.tobytes()})
@@ -454,10 +521,13 @@ def test_many_modules_are_joined_by_parent() -> None:
         tensor = Tensor("t", "float32", (1,), lambda: np.ones(1))
         return [OtherModule(name, "Linear", (tensor,)) for name in names]
 
-    few = of([f"a.b{n}" for n in range(200)])
+    few = of([f"a.b{n}" for n in range(MOST_OTHERS)])
     assert joined(few) == tuple(few)
-    many = joined(of([*(f"a.b{n}.c{m}" for n in range(150) for m in range(2)), "d"]))
-    assert [module.name for module in many] == [*(f"a.b{n}" for n in range(150)), "d"]
+    alike = of(["a", "a"])
+    assert joined(alike) == tuple(alike)
+    parents = [f"a.b{n}" for n in range(MOST_OTHERS - 1)]
+    many = joined(of([*(f"{name}.c{m}" for name in parents for m in range(2)), "d"]))
+    assert [module.name for module in many] == [*parents, "d"]
     assert {len(module.tensors) for module in many[:-1]} == {2}
     assert many[0].class_name == "2 modules"
     assert many[-1].class_name == "Linear"

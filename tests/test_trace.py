@@ -276,3 +276,14 @@ def test_recurrent_convolution_alone_is_traced() -> None:
         trace.step(1)
     notes = rnnshapes.inspect(model).layers[0].notes
     assert [note.topic for note in notes] == ["gates"]
+
+
+@pytest.mark.parametrize("zeroed", [False, True])
+def test_masked_y_hat_is_that_of_keras(zeroed: bool) -> None:
+    """Of steps in front, between and at the end."""
+    lstm = la.LSTM(4, zero_output_for_mask=zeroed)
+    model = randomized(sequential(la.Masking(), la.Bidirectional(lstm), la.Dense(2)))
+    x = np.random.default_rng(3).standard_normal((3, 6, 3)).astype("f")
+    x[0, :2] = x[1, 3] = x[2, 4:] = 0
+    traced = rnnshapes.trace(model, x=x)
+    np.testing.assert_allclose(traced.y_hat, traced.y_hat_keras, atol=1e-5)

@@ -18,6 +18,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.port.mistakes.dropout import active_dropout
 from rnnshapes.port.mistakes.families import hypotheses
+from rnnshapes.port.mistakes.front_end import front_ends
 from rnnshapes.port.screening import relative_distances
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import (
@@ -311,6 +312,22 @@ def test_each_mistake_before_the_recurrence_is_tried(
     ]
     base = base_of(model=model, N=N)
     assert untried_results(base, rows) == []
+    mistakes = [one.mistakes[0] for one in tried_from(base)]
+    of_kernel = [one.id for one in mistakes if one.where.layer == "front" and one.where.array]
+    expected = ["layout.fortran" if kind == "dense" else "layer.kernel_reversed"]
+    assert sorted(of_kernel) == sorted([*expected, "layout.flat_buffer", *["layer.bias"] * 2])
+
+
+@pytest.mark.parametrize(("padding", "sizes"), [("same", [2]), ("causal", [2]), ("valid", [])])
+def test_wrong_padding_needs_two_steps(padding: str, sizes: list[int]) -> None:
+    wrong = []
+    for size in (1, 2):
+        front = la.Conv1D(4, size, padding=padding, name="front")
+        rnn = la.SimpleRNN(M, return_sequences=True, name="rnn")
+        model = randomized(sequential(front, rnn, shape=(T, D)), seed=3)
+        ids = [mistake.id for mistake, _ in front_ends(base_of(model=model, N=N))]
+        wrong += [size] * ids.count("layer.padding")
+    assert wrong == sizes
 
 
 @pytest.mark.parametrize("pooling", ["GlobalMaxPooling1D", "GlobalAveragePooling1D", ""])
@@ -339,6 +356,7 @@ DROPPED: dict[str, tuple[int, int, str, int, bool]] = {
     "more outputs": (5, 6, "linear", 2, True),
     "one output": (5, 1, "linear", 8, True),
     "one output of many units": (15, 1, "linear", 4, False),
+    "outputs of more units": (22, 60, "linear", 2, False),
     "softmax": (4, 3, "softmax", 4, True),
     "softmax of many units": (9, 2, "softmax", 2, False),
 }
@@ -372,6 +390,23 @@ def test_all_units_or_none_are_not_dropped(kept: float) -> None:
     h = golden["rnn.h"][:, -1] * kept / 0.6
     output = h @ golden["dense/kernel"] + golden["dense/bias"]
     assert list(active_dropout(hypothesis_of({"output": output}, model=model, N=4))) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "rate"), [("rnn.h", 0.4), ("y_hat output", 0.4), ("y_hat@-1", 0.4), ("y_hat", 0.0)]
+)
+def test_other_numbers_tell_no_dropped_units(what: str, rate: float) -> None:
+    """Those of other quantities, of two, of one step of several, or of no Dropout."""
+    rnn = la.SimpleRNN(5, return_sequences=True, name="rnn")
+    layers = [rnn, la.Dropout(rate, name="drop"), la.Dense(6, name="dense")]
+    model = randomized(sequential(*layers, shape=(2, 3)), seed=3)
+    golden = golden_of(model, N=4)
+    kept = np.random.default_rng(2).random((4, 2, 5)) > 0.4
+    y_hat = (golden["rnn.h"] * kept / 0.6) @ golden["dense/kernel"] + golden["dense/bias"]
+    given = {"rnn.h": golden["rnn.h"], "y_hat": y_hat, "output": y_hat + 1.0}
+    names = [name.partition("@") for name in what.split()]
+    port = {name: given[name][:, -1] if last else given[name] for name, _, last in names}
+    assert list(active_dropout(hypothesis_of(port, model=model, N=4))) == []
 
 
 MODELS: list[Callable[[], Any]] = [

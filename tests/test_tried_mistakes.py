@@ -461,14 +461,14 @@ def test_each_misreading_of_weights_is_tried(cell: str, gates: str, sizes: Any) 
     of_gates = (gates_read_otherwise, gates_alone, gate_columns, gate_axes)
     kinds += [kind(w, gates) for kind in of_gates if gates]
     rows = [
-        (id_, {"layer": name, **where}, joined({**w, **arrays}))
+        (id_, {"layer": name, **where}, raveled({**w, **arrays}))
         for id_, where, arrays in itertools.chain.from_iterable(kinds)
         if any(not np.array_equal(a, w[key]) for key, a in arrays.items())
     ]
-    assert untried(tried, [joined(one.weights[name]) for one in tried], rows, 1e-9) == []
+    assert untried(tried, [raveled(one.weights[name]) for one in tried], rows, 1e-9) == []
 
 
-def joined(arrays: Arrays) -> Array:
+def raveled(arrays: Arrays) -> Array:
     return np.concatenate([np.ravel(arrays[key]) for key in NAMES])
 
 

@@ -232,7 +232,10 @@ ROWS = [line.split() for line in TABLE.split("\n") if line]
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate([*NETWORKS, *MODELS])))
 def test_each_network_has_its_mistakes(number: int, name: str) -> None:
-    """Each has a text of its own. Those of other ids depend on sizes or weights alone."""
+    """Each has a text of its own, which names its direction, if it is one direction's.
+
+    Those of other ids depend on sizes or weights alone.
+    """
     if name in NETWORKS:
         base = base_of(**{**SIZES, "cell": "simple", **NETWORKS[name]})
     else:
@@ -244,6 +247,112 @@ def test_each_network_has_its_mistakes(number: int, name: str) -> None:
     ids = {*(id_ for id_, *_ in ROWS), *OF_WRONG_NUMBERS}
     assert {mistake.id for mistake in mistakes} & ids == expected
     texts = [mistake.text for mistake in mistakes]
+    assert len(set(texts)) == len(texts)
+    for mistake in mistakes:
+        if mistake.id != "direction.shared_weights":
+            assert (mistake.where.direction or "") in mistake.text
+
+
+#: A head, whether it takes the last state alone, and the number of samples.
+Head = tuple[tuple[Any, ...], bool, int]
+#: An id, heads each of which has more mistakes of this id than the one before, and whether the
+#: first has none.
+MORE_AND_MORE: list[tuple[str, list[Head], bool]] = [
+    (
+        "head.activation",
+        [
+            ((la.Dense(2, "softplus"),), False, 2),
+            ((la.Dense(2, "sigmoid"),), False, 2),
+            ((la.Dense(2, "softmax"),), False, 2),
+            ((la.Dense(3, "softmax"),), False, 2),
+        ],
+        False,
+    ),
+    ("head.activation", [((la.Dense(2, "softmax"),), False, n) for n in (1, 2)], False),
+    ("layer.batch_statistics", [((la.BatchNormalization(),), True, n) for n in (1, 2)], True),
+    ("layer.batch_statistics", [((la.BatchNormalization(),), a, 1) for a in (True, False)], True),
+    (
+        "layer.deviation",
+        [
+            ((la.Dense(1), la.LayerNormalization()), False, 2),
+            ((la.LayerNormalization(),), False, 2),
+        ],
+        False,
+    ),
+    (
+        "head.pooling",
+        [((la.GlobalMaxPooling1D(keepdims=keeps),), False, 2) for keeps in (True, False)],
+        True,
+    ),
+    (
+        "time.pooled",
+        [((), True, 2), ((la.Dense(2),), True, 2), ((la.Dense(2, "sigmoid"),), True, 2)],
+        False,
+    ),
+    ("time.pooled", [((la.Flatten(), la.Dense(2)), True, 2), ((la.Dense(2),), True, 2)], False),
+]
+
+
+@pytest.mark.parametrize(("id_", "heads", "begins_with_none"), MORE_AND_MORE)
+def test_some_heads_have_more_mistakes(id_: str, heads: list[Head], begins_with_none: bool) -> None:
+    """Sums over samples need several, and the outputs of each step a head of single steps."""
+    counts = []
+    for head, last, samples in heads:
+        model = randomized(with_head(*head, last=last), seed=3)
+        tried = tried_from(base_of(model=model, what="output", N=samples))
+        counts.append(sum(one.mistakes[0].id == id_ for one in tried))
+    assert counts == sorted(set(counts))
+    assert (counts[0] == 0) == begins_with_none
+
+
+def test_only_several_features_are_reversed() -> None:
+    """A single feature is the same in reverse."""
+    for count, is_tried in ((1, False), (2, True)):
+        base = base_of(**{**SIZES, "D": count}, cell="simple", bidirectional=True, what=BOTH)
+        ids = {one.mistakes[0].id for one in tried_from(base)}
+        assert ("direction.features_reversed" in ids) == is_tried
+
+
+def test_repeated_last_state_has_no_other_stack() -> None:
+    """The second layer receives the same at every step."""
+    layers = [la.GRU(4, name="first"), la.RepeatVector(6), la.GRU(4, name="second", **EVERY)]
+    base = base_of(model=randomized(sequential(*layers, shape=(9, 5)), seed=3), N=2, what="output")
+    ids = {one.mistakes[0].id for one in tried_from(base)}
+    tried = {"stack.layers_swapped", "stack.shared_weights"}
+    assert {id_ for id_ in ids if id_.startswith(("stack.", "state.passed"))} == tried
+
+
+def test_last_states_of_masked_samples_are_tried() -> None:
+    """They have as many mistakes as the states at every step."""
+    make, x = MODELS["mask"]
+    model = randomized(make(), seed=3)
+    last, every = (
+        [
+            one.mistakes[0].id
+            for one in tried_from(base_of(model=model, x=x(), what="rnn.h", last=last))
+        ]
+        for last in (True, False)
+    )
+    for id_ in ("mask.zeroed_output", "mask.length"):
+        assert last.count(id_) == every.count(id_) > 0
+
+
+def test_outputs_that_are_0_when_masked_are_right() -> None:
+    """Keras sets those of both directions to 0."""
+    both = la.Bidirectional(la.SimpleRNN(5, **EVERY), name="both")
+    model = randomized(sequential(la.Masking(name="masking"), both, shape=(9, 4)), seed=3)
+    ids = [one.mistakes[0].id for one in tried_from(base_of(model=model, x=padded_x()))]
+    assert [id_ for id_ in ids if id_.startswith("mask.zeroed")] == ["mask.zeroed_state"]
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_cells_without_bias_have_no_bias_mistakes(cell: str) -> None:
+    tried = tried_from(base_of(**SIZES, cell=cell, use_bias=False))
+    mistakes = [one.mistakes[0] for one in tried]
+    ids = {one.id.partition(".")[0] for one in mistakes if one.where.array == "bias"}
+    assert ids == {"head"}
+    assert not any(one.id.startswith("bias.") for one in mistakes)
+    texts = [one.text for one in mistakes]
     assert len(set(texts)) == len(texts)
 
 

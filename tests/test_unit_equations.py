@@ -41,7 +41,7 @@ def right_weights(cell: str, **sizes: Any) -> tuple[Array, Arrays]:
     return base.xs[0], {key: np.asarray(array, "d") for key, array in arrays.items()}
 
 
-def port_of(
+def port_with_weights(
     cell: str,
     wrong: Arrays,
     dtype: str = "float64",
@@ -62,7 +62,7 @@ def equations_of(
 ) -> UnitEquations | None:
     """Return the equations of a port with other weights, if the right ones do not explain it."""
     roundoff = EXACT if dtype == "float64" else SINGLE
-    return next(wrong_recurrences(port_of(cell, wrong, dtype, **options), roundoff), None)
+    return next(wrong_recurrences(port_with_weights(cell, wrong, dtype, **options), roundoff), None)
 
 
 def recovered(cell: str, wrong: Arrays, *args: Any, **options: Any) -> RecoveredWeights:
@@ -156,7 +156,7 @@ def test_all_weights_of_another_network_are_recovered(cell: str) -> None:
     """Though nothing is left of the expected ones."""
     sizes = {"T": 15}
     _, wrong = right_weights(cell, **sizes)
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(2)
     wrong = {key: rng.uniform(-0.9, 0.9, array.shape) for key, array in wrong.items()}
     found = recovered(cell, wrong, sizes=sizes)
     for key, array in found.arrays.items():
@@ -231,7 +231,7 @@ def test_most_different_units_of_large_cells_are_fitted(
     wrong = {key: right[key].copy()}
     wrong[key][..., [3, 11]] *= 1.5
     wrong[key][..., 7] *= 1.01
-    monkeypatch.setattr(equations, "_MOST_PRODUCTS", {"bh": 100, "Wx": 800, "Wh": 7e5}[key])
+    monkeypatch.setattr(equations, "MOST_PRODUCTS", {"bh": 100, "Wx": 800, "Wh": 7e5}[key])
     found = recovered("simple", wrong, sizes=sizes)
     assert not found.complete
     others = np.delete(np.arange(20), [3, 11])
@@ -275,7 +275,7 @@ def test_an_order_of_features_needs_few_steps(cell: str) -> None:
     _, right = right_weights(cell, **sizes)
     for order in ([1, 0, 2, 3], [2, 3, 1, 0]):
         wrong = right["Wx"][order]
-        base = port_of(cell, {"Wx": wrong}, sizes=sizes)
+        base = port_with_weights(cell, {"Wx": wrong}, sizes=sizes)
         assert ids_of(base) == [("input.permuted", "kernel")]
         found, _ = explained_by_weights(base, EXACT)
         assert found is not None
@@ -290,7 +290,7 @@ def test_two_layouts_need_few_steps() -> None:
         "Wx": np.ascontiguousarray(right["Wx"].T).reshape(right["Wx"].shape),
         "Wh": np.concatenate([part.T for part in np.split(right["Wh"], 4, axis=1)], axis=1),
     }
-    base = port_of("lstm", wrong, sizes=sizes)
+    base = port_with_weights("lstm", wrong, sizes=sizes)
     expected = [("layout.flat_buffer", "kernel"), ("layout.transposed", "recurrent_kernel")]
     assert ids_of(base) == expected
     found, _ = explained_by_weights(base, EXACT)
@@ -301,16 +301,16 @@ def test_two_layouts_need_few_steps() -> None:
 
 def test_other_weights_need_more_steps() -> None:
     sizes = {"N": 1, "T": 7}
-    base = port_of("simple", noisy("simple", ("Wx", "Wh", "bh"), **sizes), sizes=sizes)
+    base = port_with_weights("simple", noisy("simple", ("Wx", "Wh", "bh"), **sizes), sizes=sizes)
     assert explained_by_weights(base, EXACT) == (None, TooFewSteps("simple_rnn", 7, 8))
 
 
 def test_right_weights_need_no_explanation() -> None:
-    assert explained_by_weights(port_of("gru", {}), EXACT) == (None, None)
+    assert explained_by_weights(port_with_weights("gru", {}), EXACT) == (None, None)
 
 
 def test_another_activation_is_not_explained_by_weights() -> None:
-    base = port_of("simple", noisy("simple", ("bh",), 1.0), activation="relu")
+    base = port_with_weights("simple", noisy("simple", ("bh",), 1.0), activation="relu")
     assert explained_by_weights(base, EXACT) == (None, None)
 
 

@@ -389,6 +389,23 @@ def test_no_checks_at_all_fails() -> None:
     assert not replace(result, checks=()).passed
 
 
+def test_only_a_failure_has_reasons() -> None:
+    result = result_of("verify")
+    x, node, *head = result.network.nodes
+    layer = replace(node.layer, runtime_differences="own")
+    network = result.network.with_nodes((x, replace(node, layer=layer), *head))
+    wrong = (replace(result.checks[0], passed=False), *result.checks[1:])
+    for changes, expected in (
+        ({"network": network, "is_random": True}, []),
+        ({"checks": wrong}, []),
+        ({"checks": wrong, "network": network}, [layer.name]),
+        ({"checks": wrong, "network": network, "is_random": True}, [layer.name, "predict"]),
+    ):
+        reasons = replace(result, **changes).diagnosis
+        assert [reason.partition(": ")[0] for reason in reasons] == expected
+        assert all(reason == f"{layer.name}: own" for reason in reasons[:1])
+
+
 # --- The command --------------------------------------------------------------------------------
 
 

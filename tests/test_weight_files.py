@@ -20,6 +20,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.foreign.model import open_foreign_file
+from rnnshapes.port.hypothesis import Where
 from rnnshapes.port.weight_files.matching import as_stored
 from rnnshapes.render import schemas
 from tests.helpers import foreign
@@ -27,6 +28,7 @@ from tests.helpers.cells import LAYERS
 from tests.helpers.foreign import onnx_file, onnx_node, written
 from tests.helpers.models import randomized
 from tests.helpers.port_layouts import in_onnx, in_pytorch
+from tests.helpers.results import as_json
 
 SIZES: dict[str, Any] = {"N": 1, "T": 2, "D": 3, "M": 5, "K": 2}
 VALIDATOR = jsonschema.Draft202012Validator(schemas.schema("verify"))
@@ -59,7 +61,7 @@ def compared(tmp_path: Path, arrays: Arrays, cell: str, **options: Any) -> dict[
     """Return the JSON of the comparison with a .pt file of these arrays."""
     path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
     result = rnnshapes.verify(cell=cell, against=path, **{**SIZES, **options})
-    record = json.loads(json.dumps(result.to_dict()))
+    record = as_json(result)
     VALIDATOR.validate(record)
     assert record["passed"] is not bool(record["diagnosis"])
     return record
@@ -91,12 +93,20 @@ def test_stored_numbers_are_rounded_to_their_dtype(dtype: str) -> None:
     assert as_stored(np.array([0.5]), dtype)[1] == ""
 
 
-def test_biases_may_be_added(tmp_path: Path) -> None:
-    arrays = pytorch_arrays("lstm")
-    part = np.float32(0.25) * arrays["rnn.bias_ih_l0"]
-    arrays["rnn.bias_hh_l0"] = part
-    arrays["rnn.bias_ih_l0"] = arrays["rnn.bias_ih_l0"] - part
-    assert compared(tmp_path, arrays, "lstm")["passed"]
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_biases_may_be_added(dtype: str, tmp_path: Path) -> None:
+    """To the rounding of their dtype, and no further."""
+    arrays = {name: a.astype(dtype) for name, a in pytorch_arrays("lstm").items()}
+    bias = arrays["rnn.bias_ih_l0"]
+    part = 0.3 * bias.astype(float)
+    arrays["rnn.bias_hh_l0"] = part.astype(dtype)
+    for steps, passed in ((0, True), (8, False)):
+        off = steps * np.finfo(dtype).eps * (np.arange(20) == 13)
+        arrays["rnn.bias_ih_l0"] = ((bias - part) * (1 + off)).astype(dtype)
+        record = compared(tmp_path, arrays, "lstm")
+        assert record["passed"] is passed
+        rules = [(check["rule"] or "").partition(",")[0] for check in record["checks"]]
+        assert rules[2] == ("sum of both biases" if passed else "")
 
 
 def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: Any) -> list[str]:
@@ -115,7 +125,10 @@ def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: An
     ]
     path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
     result = rnnshapes.verify(cell=cell, against=path, **SIZES, **options)
+    VALIDATOR.validate(as_json(result))
     assert result.passed is not bool(result.mistakes)
+    layer = "bidirectional" if len(names) > 1 else name
+    assert {mistake.where.layer for mistake in result.mistakes} <= {layer}
     params = rnnshapes.inspect(cell=cell, **SIZES, **options).params
     assert sum(check.compared for check in result.checks) == params
     for mistake in result.mistakes:
@@ -156,6 +169,13 @@ SIXTH = {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [1 
 FIFTH = {**SIXTH, "activation_alpha": [0.2]}
 
 
+def gate_activation(name: str, *constants: float) -> dict[str, list[Any]]:
+    """Return the attributes of an LSTM with this activation of its gates, its alpha and beta."""
+    keys = ("activation_alpha", "activation_beta")
+    alpha_beta = {key: [each] for key, each in zip(keys, constants, strict=False)}
+    return {"activations": [name, "Tanh", "Tanh"], **alpha_beta}
+
+
 @pytest.mark.parametrize(
     ("attributes", "recurrent_activation", "ids"),
     [
@@ -165,6 +185,16 @@ FIFTH = {**SIXTH, "activation_alpha": [0.2]}
         (SIXTH, "hard_sigmoid", []),
         (FIFTH, "hard_sigmoid", ["activation.other"]),
         (SIXTH, "sigmoid", ["activation.other"]),
+        (gate_activation("Elu", 1.0), "elu", []),
+        (gate_activation("Elu", 0.5), "elu", ["activation.other"]),
+        (gate_activation("LeakyRelu", 0.2), "leaky_relu", []),
+        (gate_activation("LeakyRelu", 0.1), "leaky_relu", ["activation.other"]),
+        (gate_activation("LeakyRelu", 0.2), "linear", ["activation.other"]),
+        (gate_activation("Affine", 1.0, 0.0), "linear", []),
+        (gate_activation("Affine", 1.0, 0.5), "linear", ["activation.other"]),
+        (gate_activation("HardSigmoid", 1 / 6, 0.5), "hard_sigmoid", []),
+        (gate_activation("HardSigmoid", 1 / 6, 0.25), "hard_sigmoid", ["activation.other"]),
+        (gate_activation("Softplus"), "softplus", []),
     ],
 )
 def test_options_of_the_operator_are_compared(
@@ -419,6 +449,17 @@ def test_mistake_is_named_with_its_array(name: str, tmp_path: Path) -> None:
     record = compared(tmp_path, change(pytorch_arrays(cell, **options)), cell, **options)
     assert {found["id"] for found in record["diagnosis"]} == {id_}
     assert {found["where"]["array"] for found in record["diagnosis"]} == {array}
+    directions = {"forward", "backward"} if options else {None}
+    assert {found["where"]["direction"] for found in record["diagnosis"]} == directions
+
+
+def test_right_array_elsewhere_is_not_taken(tmp_path: Path) -> None:
+    """Both biases of Keras are 0; one number of one of them is not, in the file."""
+    model = keras.Sequential([keras.Input((5,)), la.Dense(5, name="a"), la.Dense(5, name="b")])
+    arrays = state_of(model)
+    arrays["a.bias"][3] = 0.5
+    found = [(m.id, m.where) for m in against_model(tmp_path, model, arrays).mistakes]
+    assert found == [("weights.one_wrong", Where("a", None, "bias", None, 3))]
 
 
 def test_wrong_number_is_located(tmp_path: Path) -> None:
@@ -538,6 +579,45 @@ def test_layers_are_matched_by_name(kind: str, tmp_path: Path) -> None:
     assert "p, q" in assumed
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_layers_differ_by_either_kernel(number: int, tmp_path: Path) -> None:
+    """Also where their first rows are the same; the file rounds, and has another order."""
+    model = model_of(*(la.LSTM(5, return_sequences=True, name=name) for name in "ab"))
+    weights = model.get_layer("a").get_weights()
+    weights[number][1:] *= 0.5
+    model.get_layer("b").set_weights(weights)
+    arrays = state_of(model, {"a": "q", "b": "p"})
+    arrays = {name: arrays[name].astype("float16") for name in sorted(arrays)}
+    result = against_model(tmp_path, model, arrays)
+    assert result.passed
+    assert [check.arrays[0][0] for check in result.checks] == ["q"] * 3 + ["p"] * 3
+
+
+def test_wrong_layers_match_in_order_of_stacks(tmp_path: Path) -> None:
+    """``net.10`` comes behind ``net.2``, and another stack behind both."""
+    model = model_of(*(la.Dense(5, name=name) for name in "abcd"), shape=(5,))
+    names = dict(zip("abcd", ("net.2", "net.10", "top.1", "top.3"), strict=True))
+    arrays = {
+        name: (a[[1, 0, 2, 3, 4]] if name.endswith("weight") else a)
+        for name, a in state_of(model, names).items()
+    }
+    arrays = {name: arrays[name] for name in sorted(arrays)}
+    result = against_model(tmp_path, model, arrays)
+    assert [m.id for m in result.mistakes] == ["weights.other"] * 4
+    kernels = [check.arrays for check in result.checks if check.name.endswith("kernel")]
+    assert kernels == [(f"{name}.weight",) for name in names.values()]
+
+
+def test_transposed_tables_keep_their_names(tmp_path: Path) -> None:
+    inputs = [keras.Input((4,)) for _ in "ab"]
+    tables = [la.Embedding(7, 3, name=name)(x) for name, x in zip("ab", inputs, strict=True)]
+    model = randomized(keras.Model(inputs, la.Concatenate()(tables)))
+    arrays = {name: np.ascontiguousarray(a.T) for name, a in state_of(model).items()}
+    arrays = {name: arrays[name] for name in sorted(arrays, reverse=True)}
+    found = [(m.id, m.where.layer) for m in against_model(tmp_path, model, arrays).mistakes]
+    assert found == [("layout.transposed", "a"), ("layout.transposed", "b")]
+
+
 def onnx_stack(tmp_path: Path, model: keras.Model, kernel: Arrays, order: str) -> Any:
     """Return the comparison with two LSTMs and two products in an order."""
     nodes, arrays, x = [], {}, "X"
@@ -593,7 +673,7 @@ def test_orientation_follows_from_the_operator(op_type: str, tmp_path: Path) -> 
             onnx_node("Add", ["z", "b"], ["y"]),
         ]
     for array, is_right in ((kernel.T, True), (kernel, False)):
-        arrays = {"w": np.ascontiguousarray(array), "b": bias}
+        arrays = {"w": np.ascontiguousarray(array, "float16"), "b": bias}
         path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
         result = rnnshapes.verify(model, against=path)
         if op_type == "Gemm":
@@ -601,6 +681,7 @@ def test_orientation_follows_from_the_operator(op_type: str, tmp_path: Path) -> 
         else:
             (assumed,) = result.assumptions
             assert "w" in assumed
+            assert assumed.endswith("transposed" if is_right else "as it is")
 
 
 def test_roles_of_a_normalization_are_compared(tmp_path: Path) -> None:
@@ -655,6 +736,73 @@ def test_nan_in_a_file_never_passes(tmp_path: Path) -> None:
     assert not rnnshapes.verify(against=path, cell="lstm", D=3, M=5).passed
 
 
+def checked(result: Any) -> list[tuple[Any, ...]]:
+    """Return the name, arrays, rule and count of numbers of each check."""
+    return [(check.name, check.arrays, check.rule, check.compared) for check in result.checks]
+
+
+def test_each_array_has_its_own_rule(tmp_path: Path) -> None:
+    layers = (
+        la.Embedding(7, 3, name="words"),
+        la.Conv1D(4, 2, name="conv"),
+        la.Bidirectional(la.GRU(5, return_sequences=True, name="gru"), name="both"),
+        la.LSTM(6, use_bias=False, return_sequences=True, name="rnn"),
+        la.SimpleRNN(2, name="plain"),
+        la.Dense(3, name="fc"),
+    )
+    model = model_of(*layers, shape=(4,))
+    arrays = state_of(model)
+    fc, plain = arrays["fc.bias"].astype("float16"), arrays["plain.bias_ih_l0"]
+    arrays |= {"fc.bias": fc, "plain.bias_ih_l0": 0 * plain, "plain.bias_hh_l0": plain}
+    result = against_model(tmp_path, model, arrays)
+    gru = [
+        (
+            f"both/{way}_gru/{name}",
+            tuple(f"both.{a}_l0{end}" for a in of),
+            f"{rule}, gates r z h",
+            n,
+        )
+        for way, end in (("forward", ""), ("backward", "_reverse"))
+        for name, of, rule, n in (
+            ("kernel", ["weight_ih"], "transposed", 4 * 15),
+            ("recurrent_kernel", ["weight_hh"], "transposed", 5 * 15),
+            ("bias", ["bias_ih", "bias_hh"], "row 0, row 1", 2 * 15),
+        )
+    ]
+    assert checked(result) == [
+        *gru,
+        ("rnn/kernel", ("rnn.weight_ih_l0",), "transposed", 10 * 24),
+        ("rnn/recurrent_kernel", ("rnn.weight_hh_l0",), "transposed", 6 * 24),
+        ("plain/kernel", ("plain.weight_ih_l0",), "transposed", 6 * 2),
+        ("plain/recurrent_kernel", ("plain.weight_hh_l0",), "transposed", 2 * 2),
+        ("plain/bias", ("plain.bias_ih_l0", "plain.bias_hh_l0"), "second bias, first 0", 2),
+        ("words/embeddings", ("words.weight",), "as it is", 7 * 3),
+        ("conv/kernel", ("conv.weight",), "transposed", 2 * 3 * 4),
+        ("conv/bias", ("conv.bias",), "as it is", 4),
+        ("fc/kernel", ("fc.weight",), "transposed", 2 * 3),
+        ("fc/bias", ("fc.bias",), "as it is, rounded to float16", 3),
+    ]
+    assert (result.passed, result.unknown_arrays, result.assumptions) == (True, (), ())
+    assert (result.framework, result.kind) == ("PyTorch", "state_dict")
+    assert result.path == str(tmp_path / "m.pt")
+
+
+def test_file_without_recurrence_passes_on_warnings(tmp_path: Path) -> None:
+    """Each is an assumption, unless a recurrence of the file is compared."""
+    model = model_of(la.Dense(2, name="fc"), shape=(3,))
+    kernel, bias = model.get_weights()
+    head = [onnx_node("MatMul", ["X", "w"], ["z"]), onnx_node("Add", ["z", "b"], ["y"])]
+    lstm = onnx_node("LSTM", ["x", "W", "R", "B"], ["h"], hidden_size=5, layout=1)
+    arrays = {"w": kernel, "b": bias, **foreign.onnx_weights("lstm")}
+    for node, count in ((onnx_node("Loop", ["n"], ["h"]), 1), (lstm, 0)):
+        path = written(tmp_path / "m.onnx", onnx_file([node, *head], arrays))
+        with open_foreign_file(path) as file:
+            assert file is not None
+            warnings = file.contents.warnings
+        assert len(warnings) == 1
+        assert rnnshapes.verify(model, against=path).assumptions == warnings[:count]
+
+
 def test_arrays_without_weights_are_listed(tmp_path: Path) -> None:
     model = model_of(la.Dense(3, name="fc"), la.BatchNormalization(name="bn"))
     arrays = state_of(model)
@@ -703,7 +851,9 @@ def test_order_of_a_layer_is_one_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".onnx", ".safetensors"])
 def test_only_open_options_are_said(ending: str, tmp_path: Path) -> None:
+    conv = la.Conv1D(5, 2, strides=2, padding="same", name="conv")  # not in ONNX here
     layers = (
+        *(() if ending == ".onnx" else (conv,)),
         la.Bidirectional(
             la.SimpleRNN(4, "relu", return_sequences=True), merge_mode="sum", name="rnn"
         ),
@@ -713,7 +863,9 @@ def test_only_open_options_are_said(ending: str, tmp_path: Path) -> None:
     model = model_of(*layers)
     rnnshapes.convert(model, path := tmp_path / f"w{ending}")
     said = rnnshapes.verify(model, against=path).assumptions
-    assert len(said) == (1 if ending == ".onnx" else 3)
+    assert len(said) == (1 if ending == ".onnx" else 5)
+    options = [text.split()[-1] for text in said if "conv" in text]
+    assert options == ([] if ending == ".onnx" else ["padding='same'", "strides=2"])
     assert any("0.02" in text and "norm" in text for text in said)
     assert not any("other" in text for text in said)
 
@@ -755,7 +907,8 @@ def test_peepholes_of_onnx_are_a_mistake(weight: float, ids: list[str], tmp_path
         nodes = [onnx_node("LSTM", inputs, ["Y"], hidden_size=5, activations=activations)]
         path = written(tmp_path / "m.onnx", onnx_file(nodes, values))
         result = rnnshapes.verify(model, against=path)
-        assert [mistake.id for mistake in result.mistakes] == [*more, *ids]
+        found = [(mistake.id, mistake.where.layer) for mistake in result.mistakes]
+        assert found == [(id_, "rnn") for id_ in (*more, *ids)]
         assert result.passed == (not more and not ids)
 
 
@@ -773,3 +926,20 @@ def test_wrong_array_elsewhere_is_compared(tmp_path: Path) -> None:
         path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
         found = [(m.id, m.where.array) for m in rnnshapes.verify(model, against=path).mistakes]
         assert found == ([("weights.other", "bias")] if change else [])
+
+
+def test_right_arrays_elsewhere_come_first(tmp_path: Path) -> None:
+    """Nothing but shapes and numbers says which of two biases each is."""
+    model = model_of(la.Dense(3, name="c"), la.Dense(3, name="d"), shape=(3,))
+    (w, b), (v, c) = (model.get_layer(name).get_weights() for name in "cd")
+    nodes = [
+        onnx_node("MatMul", ["X", "w"], ["m"]),
+        onnx_node("MatMul", ["m", "v"], ["n"]),
+        onnx_node("Identity", ["n"], ["o"]),
+        onnx_node("Add", ["o", "c"], ["p"]),
+        onnx_node("Add", ["p", "b"], ["y"]),
+    ]
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, {"w": w, "v": v, "b": b, "c": c}))
+    result = rnnshapes.verify(model, against=path)
+    assert result.passed
+    assert [check.arrays for check in result.checks] == [("w",), ("b",), ("v",), ("c",)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.load.saved import model as saved_model
 from rnnshapes.load.saved.config_layers import SavedLayer
 from rnnshapes.load.saved.hdf5_client import Dataset, StoredWeight
 from rnnshapes.load.saved.old_keras import keras3_refusal, modernize_layer, modernize_weights
@@ -18,6 +22,8 @@ from rnnshapes.load.saved.weight_paths import (
     assign_by_name,
     weight_owners,
 )
+from rnnshapes.load.saved.weights_only import read_weights_only
+from rnnshapes.network.graph import Network
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 
 Config = dict[str, Any]
@@ -29,7 +35,7 @@ def cell(kind: str, **config: Any) -> Config:
     return {"class_name": f"{kind}Cell", "config": {"units": 3, **config}}
 
 
-def stack(*cells: Config) -> Config:
+def stack(*cells: Any) -> Config:
     return {"class_name": "StackedRNNCells", "config": {"cells": list(cells)}}
 
 
@@ -94,6 +100,21 @@ def test_parts_of_a_layer_own_arrays(kind: str, config: Config, expected: Any) -
     assert trained == [config.get("backward_layer") != FROZEN or n == 0 for n in range(len(found))]
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "paths"),
+    [
+        ("RNN", {"cell": 3}, ["cell/"]),
+        ("RNN", {"cell": {"class_name": "StackedRNNCells", "config": [3]}}, ["cell/"]),
+        ("RNN", {"cell": stack(3, cell("GRU"))}, ["cell/cells//", "cell/cells/gru_cell/"]),
+        ("TimeDistributed", {"layer": [LSTM]}, ["layer/"]),
+        ("TimeDistributed", {"layer": {"class_name": "Dense", "config": "x"}}, ["layer/"]),
+        ("Bidirectional", {"layer": "x"}, ["forward_layer/", "backward_layer/"]),
+    ],
+)
+def test_parts_of_a_damaged_config_are_unknown(kind: str, config: Config, paths: list[str]) -> None:
+    assert [owner.path for owner in weight_owners(kind, config)] == paths
+
+
 def test_cells_of_a_stack_may_be_frozen() -> None:
     config = {"cell": stack(cell("GRU", trainable=False), cell("LSTM"))}
     assert [owner.trained for owner in weight_owners("RNN", config)] == [False, True]
@@ -147,6 +168,7 @@ def test_arrays_are_assigned_by_group() -> None:
         "layers/lstm/cell/vars/0": (4, 12),
         "layers/lstm/cell/seed_generator/vars/0": (2,),
         "layers/dense/vars/0": (3, 2),
+        "layers/dense/part/vars/0": (5,),
         "layers/own/part/vars/0": (7,),
         "layers/own/vars/0": (8,),
         "layers/own/seed_generator/vars/0": (2,),
@@ -167,27 +189,32 @@ def test_arrays_are_assigned_by_group() -> None:
         "e": [],
     }
     assert [weight.name for weight in assigned.by_layer["a"]] == ["cell/vars/0", "cell/vars/1"]
-    assert ["/".join(d.path) for d in assigned.unassigned] == ["layers/other/vars/0"]
+    left = ["/".join(d.path) for d in assigned.unassigned]
+    assert left == ["layers/dense/part/vars/0", "layers/other/vars/0"]
     assert ["/".join(d.path) for d in assigned.optimizer] == ["optimizer/vars/0"]
     assert (assigned.named, assigned.aliases) == (False, {})
 
 
-def test_groups_are_found_by_names_of_layers() -> None:
-    paths = {"layers/dense/vars/0": (3, 2), "layers/dense_1/vars/0": (2, 2)}
+@pytest.mark.parametrize("around", ["", "layers/m/"])
+def test_groups_are_found_by_names_of_layers(around: str) -> None:
+    """The second case has a model inside the model."""
+    first, second, third = (f"{around}layers/{name}" for name in ("dense", "dense_1", "dense_2"))
+    paths = {f"{first}/vars/0": (3, 2), f"{second}/vars/0": (2, 2)}
     groups: dict[str, Config] = {
-        "layers/dense/vars": {"name": "second"},
-        "layers/dense_1/vars": {"name": "first"},
-        "layers/dense_2": {"name": "first"},
+        f"{first}/vars": {"name": "second"},
+        f"{second}/vars": {"name": "first"},
+        third: {"name": "first"},
+        "layers/other/vars": {"name": "other"},
     }
-    layers = [layer("first", "Dense", "layers/dense"), layer("second", "Dense", "layers/dense_1")]
+    layers = [layer("first", "Dense", first), layer("second", "Dense", second)]
     assert found_in(assign_by_group(client(paths, groups), layers)) == {
-        "first": ["layers/dense_1/vars/0"],
-        "second": ["layers/dense/vars/0"],
+        "first": [f"{second}/vars/0"],
+        "second": [f"{first}/vars/0"],
     }
-    groups["layers/dense/vars"]["name"] = "first"  # two of one name say nothing
+    groups[f"{first}/vars"]["name"] = "first"  # two of one name say nothing
     assert found_in(assign_by_group(client(paths, groups), layers)) == {
-        "first": ["layers/dense/vars/0"],
-        "second": ["layers/dense_1/vars/0"],
+        "first": [f"{first}/vars/0"],
+        "second": [f"{second}/vars/0"],
     }
 
 
@@ -234,6 +261,16 @@ def test_arrays_are_assigned_by_name() -> None:
     own = {path.removeprefix("model_weights/"): groups[path] for path in list(groups)[1:]}
     assert found_in(assign_by_name(client(bare, own), layers))["d"] == [f"d/{n}" for n in names]
     assert found_in(assign_by_name(client(bare, own), layers))["m/f"] == ["m/m/f/kernel:0"]
+
+
+def test_layers_of_one_name_differ_by_model() -> None:
+    names = ["q/f/kernel:0", "p/f/kernel:0"]
+    groups: dict[str, Config] = {"model_weights/m": {"weight_names": names}}
+    file = client({f"model_weights/m/{name}": (2,) for name in names}, groups)
+    layers = [layer("m/p/f", "Dense"), layer("m/q/f", "Dense")]
+    assert found_in(assign_by_name(file, layers)) == {
+        f"m/{way}/f": [f"model_weights/m/{way}/f/kernel:0"] for way in "pq"
+    }
 
 
 def test_frozen_direction_comes_last_in_the_file() -> None:
@@ -409,6 +446,12 @@ OTHER = RNG.random((4, 3, 2, 1))
         ("Dense", {"dense_1_W": KERNEL, "dense_1_b": OTHER}, "", {"kernel": KERNEL, "bias": OTHER}),
         ("Embedding", {"embedding_1_W": KERNEL}, "", {"embeddings": KERNEL}),
         ("SimpleRNN", {"rnn_1_U": KERNEL}, "", {"recurrent_kernel": KERNEL}),
+        (
+            "SimpleRNN",
+            {"rnn_1_W": KERNEL[0, 0], "rnn_1_U": OTHER[0, 0], "rnn_1_b": KERNEL[0, 0, 0]},
+            "",
+            {"kernel": KERNEL[0, 0], "recurrent_kernel": OTHER[0, 0], "bias": KERNEL[0, 0, 0]},
+        ),
         ("Conv1D", {"conv_W": KERNEL}, "tensorflow", {"kernel": KERNEL[:, 0]}),
         ("Conv1D", {"conv_W": KERNEL}, "theano", {"kernel": KERNEL[::-1, 0]}),
         ("Conv1D", {"W": OTHER}, "", {"kernel": OTHER[..., 0].transpose(2, 1, 0)}),
@@ -475,3 +518,293 @@ def test_refusal_of_keras_3_names_its_reason(config: Any, said: str) -> None:
     found = keras3_refusal(config)
     assert said in found
     assert bool(found) is bool(said)
+
+
+# --- Weights alone --------------------------------------------------------------------------------
+
+#: Groups of arrays, and what they are shown as: name, shape, and how many gates.
+ALONE: dict[str, list[tuple[Any, ...]]] = {
+    "layers/lstm_2/cell/vars": [
+        ("kernel", (3, 20), 4),
+        ("recurrent_kernel", (5, 20), 4),
+        ("bias", (20,), 4),
+    ],
+    "layers/dense/vars": [("vars/0", (5, 2), 0), ("vars/1", (2,), 0)],
+    "layers/bidirectional/backward_layer/cell/vars": [
+        ("backward_layer/kernel", (3, 15), 3),
+        ("backward_layer/recurrent_kernel", (5, 15), 3),
+    ],
+    "layers/bidirectional/forward_layer/cell/vars": [
+        ("forward_layer/kernel", (3, 15), 3),
+        ("forward_layer/recurrent_kernel", (5, 15), 3),
+        ("forward_layer/bias", (2, 15), 3),
+    ],
+    # Two Dense layers may have such shapes, too.
+    "two/vars": [("vars/0", (3, 5), 0), ("vars/1", (5, 5), 0), ("vars/2", (5,), 0)],
+    "layers/simple_rnn/cell/vars": [("kernel", (4, 5), 0), ("recurrent_kernel", (5, 5), 0)],
+    "encode/scale/vars": [("scale/vars/0", (7,), 0)],
+    "encode/vars": [("kernel", (3, 15), 3), ("recurrent_kernel", (5, 15), 3), ("bias", (15,), 3)],
+    "near/cell/vars": [
+        ("cell/vars/0", (3, 20), 0),
+        ("cell/vars/1", (5, 20), 0),
+        ("cell/vars/2", (21,), 0),
+    ],
+    "cube/cell/vars": [("cell/vars/0", (3, 20), 0), ("cell/vars/1", (5, 20, 1), 0)],
+}
+CLASSES = {"lstm_2": "LSTM", "dense": "Dense", "bidirectional": "Bidirectional"}
+CLASSES |= {"simple_rnn": "SimpleRNN", "two": "?", "encode": "?", "near": "?", "cube": "?"}
+
+
+def shown(network: Network) -> dict[str, list[tuple[Any, ...]]]:
+    """Return name, shape and number of gates of the weights of each layer."""
+    return {
+        layer.name: [
+            (w.name, tuple(map(network.count, w.dims)), len(w.gates)) for w in layer.weights
+        ]
+        for layer in network.layers
+    }
+
+
+def test_weights_alone_are_shown_by_layer() -> None:
+    """Shapes that only a cell can have show its gates."""
+    others = {"optimizer/vars/0": (9,), "top/0": (1,), "layers/0": (8,)}
+    others["layers/dropout/seed_generator/vars/0"] = (2,)
+    paths = {f"{g}/{n}": w[1] for g, own in ALONE.items() for n, w in enumerate(own)}
+    network, weights, kind = read_weights_only(client({**others, **paths}), None)
+    expected: dict[str, list[tuple[Any, ...]]] = {}
+    for group, own in ALONE.items():
+        expected.setdefault(group.removeprefix("layers/").split("/")[0], []).extend(own)
+    assert shown(network) == expected
+    assert {layer.name: layer.type for layer in network.layers} == CLASSES
+    assert {w.key for layer in network.layers for w in layer.weights if w.gates} >= {"Wx", "bh"}
+    assert [d.path for d in weights.optimizer] == [("optimizer", "vars", "0")]
+    assert [d.path for d in weights.unassigned] == [("layers", "0"), ("top", "0")]
+    assert (weights.named, kind) == (False, "weights alone")
+    assert all(kind in str(node.layer.reason) for node in network.nodes)
+
+
+@pytest.mark.parametrize("root", ["", "model_weights/"])
+def test_weights_alone_may_have_names(root: str) -> None:
+    """As Keras 1 and 2 wrote them; the config is one of a user's class."""
+    paths = {"gru_1/gru_1/kernel:0": (3, 15), "gru_1/gru_1/recurrent_kernel:0": (5, 15)}
+    names = [path.partition("/")[2] for path in paths]
+    groups = {
+        root.strip("/"): {"layer_names": ["gru_1", "dropout"]},
+        f"{root}gru_1": {"weight_names": names},
+        f"{root}dropout": {"weight_names": []},
+    }
+    file = client({f"{root}{path}": shape for path, shape in paths.items()}, groups)
+    network, weights, kind = read_weights_only(file, {"class_name": "Own"})
+    (gru,) = network.layers
+    assert (gru.name, gru.type, weights.named) == ("gru_1", "GRU", True)
+    assert shown(network)["gru_1"] == [("kernel", (3, 15), 3), ("recurrent_kernel", (5, 15), 3)]
+    assert "Own" in kind
+
+
+@pytest.mark.parametrize(
+    ("paths", "config"), [({}, None), ({"top/0": (1,)}, None), ({"a/vars/0": (1,)}, {})]
+)
+def test_other_files_hold_no_weights(paths: Any, config: Config | None) -> None:
+    with pytest.raises(InputError):
+        read_weights_only(client(paths), config)
+
+
+# --- Whole models ---------------------------------------------------------------------------------
+
+
+def keras_layer(kind: str, name: str, **config: Any) -> Config:
+    return {"class_name": kind, "module": "keras.layers", "config": {"name": name, **config}}
+
+
+def keras_model(*more: Config, steps: int | None = 4) -> Config:
+    layers = [
+        keras_layer("InputLayer", "x", batch_shape=[None, steps, 3]),
+        keras_layer("LSTM", "a", units=5),
+        *more,
+        keras_layer("Dense", "b", units=2),
+    ]
+    return {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+
+
+HELD: dict[str, tuple[int, ...]] = {
+    "layers/lstm/cell/vars/0": (3, 20),
+    "layers/lstm/cell/vars/1": (5, 20),
+    "layers/lstm/cell/vars/2": (20,),
+    "layers/dense/vars/0": (5, 2),
+    "layers/dense/vars/1": (2,),
+}
+RIGHT_SHAPES = {
+    "a": [("kernel", (3, 20)), ("recurrent_kernel", (5, 20)), ("bias", (20,))],
+    "b": [("kernel", (5, 2)), ("bias", (2,))],
+}
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that opens a model whose file has these arrays."""
+
+    def open_one(
+        paths: dict[str, tuple[int, ...]],
+        config: Any,
+        groups: dict[str, Config] | None = None,
+        **more: Any,
+    ) -> Any:
+        file = client(paths, groups)
+        text = None if config is None else json.dumps(config)
+        version = '{"keras_version": "3.1"}'
+        more = {"kind": "keras", "metadata": version, "holds_weights": True, **more}
+        vars(file).update(more, config=text, close=lambda: None)
+        monkeypatch.setattr(saved_model, "Hdf5Client", lambda path: file)
+        with saved_model.open_model_file(Path("m.keras")) as found:
+            return found
+
+    return open_one
+
+
+def complaint(file: Any, *, keras: bool) -> tuple[type | None, str]:
+    """Return why the model of a file is not computed."""
+    try:
+        file.require_computable(file.network.with_sizes(N=2), keras=keras)
+    except (InputError, UnsupportedError) as error:
+        return type(error), str(error)
+    return None, ""
+
+
+def test_saved_model_has_what_its_file_holds(opened: Any) -> None:
+    file = opened(HELD, keras_model())
+    assert complaint(file, keras=True) == (None, "")
+    assert {name: list(own) for name, own in file.structure.weights.items()} == RIGHT_SHAPES
+    assert (file.structure.counts, file.structure.total) == ({"a": 180, "b": 12}, 192)
+    check = file.check(file.network.with_sizes(N=2))
+    assert (check.path, check.kind, check.keras_version) == ("m.keras", ".keras", "3.1")
+    assert all(fact.agrees for fact in check.facts)
+    assert (check.notes, check.extras, check.contradictions, check.unbuilt) == ((), (), (), False)
+    more = opened({**HELD, "layers/dense/vars/2": (7,)}, keras_model())
+    assert more.structure.weights["b"] == (*RIGHT_SHAPES["b"], ("vars/2", (7,)))
+    assert more.structure.counts == {"a": 180, "b": 19}
+
+
+OWN: Config = {"class_name": "Own", "module": "own", "config": {}}
+WITHOUT_HEAD = {path: shape for path, shape in HELD.items() if "dense" not in path}
+
+
+@pytest.mark.parametrize(
+    ("paths", "config", "error", "words"),
+    [
+        ({**HELD, "layers/dense/vars/0": (5, 3)}, keras_model(), InputError, ["(5, 2)", "(5, 3)"]),
+        (WITHOUT_HEAD, keras_model(), InputError, ["b/kernel", "(5, 2)", "nothing"]),
+        ({}, keras_model(), InputError, ["no weights"]),
+        (HELD, None, InputError, ["weights alone", "whole model"]),
+        (HELD, OWN, UnsupportedError, ["class Own"]),
+        (HELD, {**OWN, "class_name": "Sequential", "module": "keras"}, InputError, ["Sequential"]),
+        (HELD, {**OWN, "class_name": 3}, InputError, ["class_name"]),
+        (HELD, {**OWN, "class_name": "Sequential"}, UnsupportedError, ["class Sequential"]),
+        (HELD, keras_model(keras_layer("Other", "o")), UnsupportedError, ["'o'"]),
+    ],
+)
+def test_model_without_all_it_needs_is_refused(
+    paths: Any, config: Any, error: type, words: list[str], opened: Any
+) -> None:
+    file = opened(paths, config)
+    for keras in (False, True):
+        kind, text = complaint(file, keras=keras)
+        assert kind is error
+        assert [word for word in ("m.keras", *words) if word not in text] == []
+        assert ("load the model in Keras" in text) is (error is UnsupportedError)
+
+
+def test_keras_alone_refuses_paths_and_dtypes(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [keras_layer("LSTM", "a", units=5, dtype=dtype) for dtype in ("float32", "float64")]
+    for first, refused in zip(layers, (False, True), strict=True):
+        config = keras_model()
+        config["config"]["layers"][1] = first
+        file = opened(HELD, config)
+        assert complaint(file, keras=False)[0] is None
+        assert (complaint(file, keras=True)[0] is UnsupportedError) is refused
+    file = opened(HELD, keras_model())
+    monkeypatch.setattr(saved_model, "MOST_PATHS", 0)
+    assert complaint(file, keras=False)[0] is None
+    assert complaint(file, keras=True)[0] is UnsupportedError
+
+
+@pytest.mark.parametrize(
+    ("more", "notes", "extras"),
+    [
+        ({"optimizer/vars/0": (9,)}, [], ["1 optimizer array (9 numbers)"]),
+        (
+            {"optimizer/vars/0": (9, 3), "optimizer/vars/1": (900, 2)},
+            [],
+            ["2 optimizer arrays (1,827 numbers)"],
+        ),
+        ({f"o/{n}": (1,) for n in range(3)}, ["o/0, o/1, o/2$"], []),
+        ({f"o/{n}": (1,) for n in range(5)}, ["o/0, o/1, o/2 and 2 more"], []),
+    ],
+)
+def test_other_arrays_are_noted(
+    more: Any, notes: list[str], extras: list[str], opened: Any
+) -> None:
+    file = opened({**HELD, **more}, keras_model())
+    for found, expected in ((file.notes, notes), (file.extras, extras)):
+        assert len(found) == len(expected)
+        assert all(word in f"{text}$" for text, word in zip(found, expected, strict=True))
+    assert complaint(file, keras=True)[0] is None
+
+
+def test_lost_weights_are_noted(opened: Any) -> None:
+    (note,) = opened({}, keras_model(), holds_weights=False).notes
+    assert "model.weights.h5" in note
+    assert not opened({}, keras_model(), holds_weights=False).unbuilt
+    unbuilt = opened({}, keras_model())
+    (note,) = unbuilt.notes
+    assert (unbuilt.unbuilt, "no weights" in note) == (True, True)
+
+
+def test_complex_weights_are_refused(opened: Any) -> None:
+    file = opened(HELD, keras_model())
+    weights = {**file.stored_weights}
+    (*others, last) = weights["b"]
+    complex_one = replace(last.datasets[0], dtype="complex64", is_real=False)
+    weights["b"] = (*others, replace(last, datasets=(complex_one,)))
+    kind, text = complaint(replace(file, stored_weights=weights), keras=False)
+    assert kind is InputError
+    assert [w for w in ("layers/dense/vars/1", "'b'", "complex64") if w not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["bias", "kernel", "recurrent_kernel"], [1, 2, 0]),
+        (["0", "1", "2"], [0, 1, 2]),
+        (["kernel", "bias", "bias"], [0, 1, 2]),
+    ],
+)
+def test_arrays_are_in_the_order_of_weights(
+    names: list[str], order: list[int], opened: Any
+) -> None:
+    """Arrays without these names stay in the order of the file."""
+    file = opened(HELD, keras_model())
+    (layer,) = (one for one in file.network.layers if one.name == "a")
+    stored = tuple(StoredWeight(name, (n,), ()) for n, name in enumerate(names))
+    file = replace(file, stored_weights={"a": stored})
+    assert [weight.shape[0] for weight in file.in_weight_order(layer)] == order
+
+
+@pytest.mark.parametrize(
+    ("groups", "paths", "more", "version"),
+    [
+        ({}, {"a/vars/0": (1,)}, {}, "3"),
+        ({}, {"a/k:0": (1,)}, {}, "1"),
+        ({"": {"keras_version": "2.1"}, "model_weights": {"keras_version": "2.2"}}, {}, {}, "2.1"),
+        ({"model_weights": {"keras_version": "2.2"}}, {}, {}, "2.2"),
+        ({"": {"keras_version": "dev"}}, {}, {}, "dev"),
+        ({}, {}, {"metadata": '{"keras_version": 3}'}, "?"),
+        ({}, {}, {"metadata": json.dumps({"keras_version": "3" * 50})}, "3" * 40),
+    ],
+)
+def test_version_is_that_of_the_writer(
+    groups: Any, paths: Any, more: Any, version: str, opened: Any
+) -> None:
+    kinds = {} if more else {"kind": "hdf5", "metadata": None}
+    file = opened(paths, keras_model(), groups, **kinds, **more)
+    assert file.keras_version == version
+    assert file.kind == (".keras" if more else "HDF5")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
+from tests.helpers.activations import sigmoid
 from tests.helpers.handmade import FUNCTIONS, Port, explained, weights_of
 
 SIZES = {"cell": "lstm", "N": 3, "T": 6, "D": 2, "M": 4, "K": 5}
@@ -18,10 +19,6 @@ Arrays = dict[str, np.ndarray]
 LIMITS = 1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))
 #: c_t and h_t from i, f, o and the candidate, before and after its activation, and c_{t-1}.
 Rule = Callable[..., tuple[np.ndarray, np.ndarray]]
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-z))
 
 
 def lstm(w: Arrays, x: np.ndarray, rule: Rule) -> Arrays:

@@ -11,20 +11,13 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from tests.helpers.activations import sigmoid, softmax
 from tests.helpers.handmade import Arrays, explained
 from tests.helpers.models import functional, randomized, sequential
 
 N, T, D, M, K = 4, 9, 3, 5, 4
 #: The output of a port from h, the kernel and the bias of the head.
 Head = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-z))
 
 
 ACTIVATIONS = {"linear": lambda z: z, "softmax": softmax, "sigmoid": sigmoid}

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.helpers.activations import sigmoid
 from tests.helpers.exported_graphs import graph_arrays
-from tests.helpers.port_layouts import onnx_scan, sigmoid
+from tests.helpers.port_layouts import onnx_scan
 
 Arrays = dict[str, np.ndarray]
 _KINDS = {"RNN": "simple", "LSTM": "lstm", "GRU": "gru"}

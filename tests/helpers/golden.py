@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.helpers.activations import sigmoid
+
 SIZES = {"N": 2, "T": 6, "D": 4, "M": 5, "K": 3}
 CELLS = [
     {"cell": "simple"},
@@ -21,11 +23,6 @@ CELLS = [
 ]
 WAYS = [{}, {"go_backwards": True}, {"bidirectional": True}]
 Arrays = dict[str, np.ndarray]
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-z))."""
-    return 1 / (1 + np.exp(-z))
 
 
 def simple_step(w: Any, x: np.ndarray, s: Arrays, options: Any) -> Arrays:

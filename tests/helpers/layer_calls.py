@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.unsupported import UnsupportedLayer
+
+#: Class and config of a layer, and other fields of its call.
+Part = tuple[Any, ...]
+
+
+def network(*parts: Part, outputs: tuple[Any, ...] = (), batch: int | None = None) -> Network:
+    """Return a network of these layers on x (N, 6, 3), each called on the one before it.
+
+    The third part of a layer has other fields of its call.
+    """
+    calls = [LayerCall("x", "InputLayer", {"batch_shape": (batch, 6, 3)})]
+    for number, (kind, config, *more) in enumerate(parts, 1):
+        call = LayerCall(f"l{number}", kind, config, (Tap(number - 1),))
+        calls.append(replace(call, **(more[0] if more else {})))
+    taps = outputs or (Tap(len(parts)),)
+    return assemble(LayerGraph(tuple(calls), taps, batch=batch))
 
 
 def shape_after(kind: str, config: dict[str, Any], shape: tuple[int | None, ...]) -> str:
@@ -16,8 +33,8 @@ def shape_after(kind: str, config: dict[str, Any], shape: tuple[int | None, ...]
         LayerCall("x", "InputLayer", {"batch_shape": (None, *shape)}),
         LayerCall("layer", kind, config, (Tap(0),)),
     )
-    network = assemble(LayerGraph(calls, (Tap(1),)))
-    return ", ".join(map(str, network.output_shapes.shapes[0]))
+    net = assemble(LayerGraph(calls, (Tap(1),)))
+    return ", ".join(map(str, net.output_shapes.shapes[0]))
 
 
 def called_on(kind: str, config: dict[str, Any], *shapes: Any, arguments: Any = ()) -> Layer:

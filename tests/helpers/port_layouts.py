@@ -13,17 +13,13 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.cells.registry import BY_NAME
+from tests.helpers.activations import sigmoid
 from tests.helpers.pages import table
 
 Array = np.ndarray
 
 #: The cells that PyTorch and ONNX have, too.
 CASES = ["simple", "lstm", "gru"]
-
-
-def sigmoid(z: Array) -> Array:
-    """As a textbook has it."""
-    return 1 / (1 + np.exp(-z))
 
 
 # --- PyTorch ------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
 import rnnshapes
+from rnnshapes.render.formats import json_csv
 from rnnshapes.result import Result
 
 #: All sizes different.
@@ -30,3 +32,8 @@ def result_of(kind: str) -> Result:
             return rnnshapes.quantize(to="int8", cell="lstm", **SIZES)
         case _:
             return rnnshapes.golden(**SIZES)
+
+
+def as_json(result: Result) -> Any:
+    """Return what ``--format json`` writes, read again."""
+    return json.loads("".join(json_csv.json_chunks(result.to_dict())))

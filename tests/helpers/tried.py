@@ -16,19 +16,12 @@ from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.quantities import match_arrays
 from rnnshapes.port.screening import residuals_of
 from rnnshapes.session import open_session
+from tests.helpers.activations import sigmoid, softmax
 
 Array = np.ndarray
 #: The id of a mistake, where it is, and numbers after it.
 Row = tuple[str, dict[str, Any], Array]
 Function = Callable[[Array], Array]
-
-
-def softmax(z: Array) -> Array:
-    return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-
-
-def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
 
 
 #: Activations by hand; ``older`` is the hard sigmoid of Keras 2.
