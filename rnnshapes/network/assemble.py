@@ -154,9 +154,10 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
                 "use a layer for each call"
             )
         else:
-            _require_supported_again(graph, call, layers[call.name], node_shapes, namer)
-            shapes = _input_shapes(call, node_shapes)
-            layer = layers[call.name].with_inputs(shapes, namer.primed)
+            layer = layers[call.name]
+            if layer.declared_shapes is None:
+                _require_supported_again(graph, call, node_shapes, namer)
+                layer = layer.with_inputs(_input_shapes(call, node_shapes), namer.primed)
         namer.compute(layer.computed_sizes)
         calls[call.name] = calls.get(call.name, 0) + 1
         name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
@@ -200,11 +201,9 @@ def _is_called_otherwise(layer: Layer, call: LayerCall) -> bool:
 
 
 def _require_supported_again(
-    graph: LayerGraph, call: LayerCall, layer: Layer, node_shapes: list[NodeShapes], namer: Namer
+    graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
 ) -> None:
     """Raise InputError for a further call that would not be supported as the first one."""
-    if layer.declared_shapes is not None:
-        return
     try:
         _read_layer(graph, call, node_shapes, namer.copy())
     except (UnsupportedError, ContradictionError) as error:
