@@ -403,6 +403,19 @@ WAYS = ("forward", "backward")
 # --- Steps and samples ----------------------------------------------------------------------------
 
 
+def misplaced(y: Array, *ends: Any) -> Iterator[Row]:
+    """Yield right numbers at wrong places, or with each end of the array left at 0."""
+    for end in ends:
+        unwritten = y.copy()
+        unwritten[end] = 0
+        yield "axes.end_unwritten", {}, unwritten
+    other = np.full_like(y[:1], 0.3)
+    yield "axes.samples_shifted", {}, np.concatenate([other, y[:-1]])
+    yield "axes.samples_shifted", {}, np.concatenate([y[1:], other])
+    yield "axes.samples_permuted", {"array": "y_hat"}, y[[*range(1, len(y)), 0]]
+    yield "axes.units_permuted", {"array": "y_hat"}, y[..., ::-1]
+
+
 def other_steps(cell: str, w: Arrays, x: Array, head: Function) -> Iterator[Row]:
     """Yield what a port gives of every step, y_hat (N, T, K), with each mistake."""
     layer, of_x, (n, t) = {"layer": LAYERS[cell]}, {"array": "x"}, x.shape[:2]
@@ -433,15 +446,7 @@ def other_steps(cell: str, w: Arrays, x: Array, head: Function) -> Iterator[Row]
     yield "axes.loop_over_samples", {}, head(np.swapaxes(over_samples, 0, 1))
     yield "axes.output_reshaped", {}, np.swapaxes(y, 0, 1).reshape(y.shape)
     yield "axes.output_reshaped", {}, y.ravel(order="F").reshape(y.shape)
-    for end in (np.s_[-1, -1, -1], np.s_[:, -1], np.s_[-1]):
-        unwritten = y.copy()
-        unwritten[end] = 0
-        yield "axes.end_unwritten", {}, unwritten
-    other = np.full_like(y[:1], 0.3)
-    yield "axes.samples_shifted", {}, np.concatenate([other, y[:-1]])
-    yield "axes.samples_shifted", {}, np.concatenate([y[1:], other])
-    yield "axes.samples_permuted", {"array": "y_hat"}, y[[*range(1, n), 0]]
-    yield "axes.units_permuted", {"array": "y_hat"}, y[..., ::-1]
+    yield from misplaced(y, np.s_[-1, -1, -1], np.s_[:, -1], np.s_[-1])
     if n == t:
         yield "axes.output_swapped", {}, np.swapaxes(y, 0, 1)
 
@@ -495,15 +500,7 @@ def last_steps(w: Arrays, x: Array, head: Function) -> Iterator[Row]:
     yield "time.window", of_x, last(x[:, -4:])
     yield "time.padded", of_x, last(np.pad(x, ((0, 0), (0, 2), (0, 0))))
     yield "axes.loop_over_samples", {}, head(run("simple", w, x[:, -1][None])["h"][0])
-    for end in (np.s_[-1, -1], np.s_[-1]):
-        unwritten = y.copy()
-        unwritten[end] = 0
-        yield "axes.end_unwritten", {}, unwritten
-    other = np.full_like(y[:1], 0.3)
-    yield "axes.samples_shifted", {}, np.concatenate([other, y[:-1]])
-    yield "axes.samples_shifted", {}, np.concatenate([y[1:], other])
-    yield "axes.samples_permuted", {"array": "y_hat"}, y[[*range(1, len(y)), 0]]
-    yield "axes.units_permuted", {"array": "y_hat"}, y[..., ::-1]
+    yield from misplaced(y, np.s_[-1, -1], np.s_[-1])
 
 
 def beside_states(w: Arrays, x: Array, head: Function) -> Iterator[tuple[str, Any, Arrays]]:

@@ -128,8 +128,8 @@ def trace(
     Args:
         model: A model or ``None``, as for :func:`inspect`.
         x: An array (N, T, D), or (T, D) for one sample, of real numbers; or the path of a .npy,
-            .npz or .csv file; or a list, or a dict by the names of the inputs, of
-            these for several inputs. Random, from ``seed``, if omitted.
+            .npz or .csv file. For several inputs a list of these, or a dict by the names of the
+            inputs. Random, from ``seed``, if omitted.
         seed: Seed of x, and of the weights of a network given by sizes.
         probe: Use an x that identifies every weight of a port; it chooses N.
         show: What to compute: "y", "h", "c", "gates", joined by commas or as a list, or "all".

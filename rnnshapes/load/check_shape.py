@@ -30,8 +30,8 @@ def match_input(
 
     Args:
         network: The network; some of its sizes may be open.
-        x: An array or a file. For several inputs a list, a mapping by their names, or a .npz file,
-            with an array for each.
+        x: An array or a file. For several inputs a list, a mapping by their names, or a .npz
+            file with an array for each.
         stated: Sizes that the user gave, by their names.
 
     Raises:

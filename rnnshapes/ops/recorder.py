@@ -58,7 +58,7 @@ class Recording:
     ``results`` holds for each of the ``operations`` its results, as text and array. The
     ``intermediates`` are products of matrices, their operands without a name, parts of a split,
     arguments of activations and values with a name, as far as they have samples. Without
-    ``with_arrays``, which is for the step of a cell alone, only shapes and texts are recorded.
+    ``with_arrays`` only shapes and texts are recorded, which is possible for the step of a cell.
     """
 
     with_arrays: bool = True

@@ -265,8 +265,9 @@ class GraphFlattener:
             (output,) = outputs
             if output.node < first:  # its output is its input
                 self.more_opaque.add(layer.name)
-            last = self.calls[output.node]
-            self.calls[output.node] = replace(last, models_ended=last.models_ended + 1)
+            else:
+                last = self.calls[output.node]
+                self.calls[output.node] = replace(last, models_ended=last.models_ended + 1)
         return outputs
 
 
