@@ -653,7 +653,7 @@ def drawn_panel(made: Any) -> Axes:
 
 def test_each_ratio_has_a_row_and_a_marker() -> None:
     """What fails stands on top, and then the largest; without a number the marker is at an end."""
-    values = {"a": 0.5, "b": 31.0, "c": 0.02, "d": 3.0, "e": np.nan, "f": 0.0}
+    values = {"a": 0.5, "d": 3.0, "b": 31.0, "c": 0.02, "e": np.nan, "f": 0.0}
     made = ratios.ratio_rows("title", [ratio_series(*each) for each in values.items()])
     axes = drawn_panel(made)
     order = ["e", "b", "d", "a", "c", "f"]
@@ -695,9 +695,9 @@ def test_largest_ratios_have_lines_of_their_own() -> None:
     """The others share a name; what fails is in front, in one colour, and pointed at."""
     passing = [ratio_series(f"p{n}", 0.1 * n, n) for n in range(1, 9)]
     failed = [
+        ratio_series("f3", 5.0, 72),
         ratio_series("f1", 20.0, 40),
         ratio_series("f2", 9.0, 70),
-        ratio_series("f3", 5.0, 72),
     ]
     axes = drawn_panel(ratios.ratios_over_time("", [*passing, *failed]))
     handles, named = axes.get_legend_handles_labels()

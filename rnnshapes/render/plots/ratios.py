@@ -51,10 +51,10 @@ class RatioSeries:
         return self.residual.index.t if self.residual.compared else None
 
     @property
-    def severity(self) -> float:
-        """What checks are sorted by: failing before passing, NaN before numbers."""
-        known = np.inf if self.ratio is None or np.isnan(self.ratio) else self.ratio
-        return known if self.passed else known + 1e300
+    def severity(self) -> tuple[bool, float]:
+        """What checks are sorted by, the largest first: failing ones, then NaN, then numbers."""
+        is_known = self.ratio is not None and not np.isnan(self.ratio)
+        return not self.passed, self.residual.ratio if is_known else np.inf
 
     @property
     def label(self) -> str:
@@ -88,7 +88,7 @@ def ratios_over_time(title: str, checks: Sequence[RatioSeries], axis: str = "t")
 
 def _draw_over_time(checks: Sequence[RatioSeries], axes: Axes) -> None:
     """Draw failing checks in front, then those with the largest ratios, the others in grey."""
-    checks = sorted(checks, key=lambda check: -check.severity)
+    checks = sorted(checks, key=lambda check: check.severity, reverse=True)
     failed = [check for check in checks if not check.passed]
     passing = [check for check in checks if check.passed]
     start, end = _span(checks)
@@ -177,7 +177,7 @@ def _point_at(axes: Axes, check: RatioSeries, start: int, end: int) -> None:
 
 def ratio_rows(title: str, checks: Sequence[RatioSeries]) -> Panel:
     """Return a panel with a row for each check, the largest ratio on top."""
-    checks = sorted(checks, key=lambda check: -check.severity)
+    checks = sorted(checks, key=lambda check: check.severity, reverse=True)
     rows, rest = checks[:_MOST_ROWS], checks[_MOST_ROWS:]
     more = f"; {len(rest)} more are not larger than these" if rest else ""
     names = [_row_name(row.label) for row in rows]
@@ -202,7 +202,7 @@ def _draw_rows(rows: Sequence[RatioSeries], names: Sequence[str], axes: Axes) ->
     axes.axvline(_LIMIT, color="black", lw=1.2)
     for number, row in enumerate(rows):
         colour, mark = (palette.category(0), "o") if row.passed else (BAD, "X")
-        ratio = np.inf if row.ratio is None or np.isnan(row.ratio) else row.ratio
+        _, ratio = row.severity
         end = min(max(ratio, left * 1.15), right / 1.5)
         axes.plot([left, end], [number, number], "-", color=colour, lw=1.2, alpha=0.5)
         axes.plot([end], [number], ls="", marker=mark if ratio else "v", color=colour, ms=6)
