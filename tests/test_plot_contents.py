@@ -467,12 +467,13 @@ def test_every_unit_has_its_row() -> None:
 def test_log_lines_mark_zeros_and_infinite_numbers() -> None:
     """They stand at the ends of the panel, and have no part in its scale."""
     axes = Figure().add_subplot()
-    values = np.array([0.0, 0.5, np.inf, np.nan, 2.0, 0.0])
+    values = np.array([0.0, 0.5, np.inf, np.nan, 2.0, 0.0, 1e250])
     series.draw_log_line(axes, values, 3, "-", color="black")
     positive, zeros, infinite = axes.get_lines()
-    np.testing.assert_array_equal(positive.get_xdata(), np.arange(3, 9))
-    np.testing.assert_array_equal(positive.get_ydata(), [np.nan, 0.5, np.nan, np.nan, 2.0, np.nan])
-    assert (list(zeros.get_xdata()), list(infinite.get_xdata())) == ([3, 8], [5])
+    drawn = [np.nan, 0.5, np.nan, np.nan, 2.0, np.nan, np.nan]
+    np.testing.assert_array_equal(positive.get_xdata(), np.arange(3, 10))
+    np.testing.assert_array_equal(positive.get_ydata(), drawn)
+    assert (list(zeros.get_xdata()), list(infinite.get_xdata())) == ([3, 8], [5, 9])
     assert max(zeros.get_ydata()) < 0.5 < min(infinite.get_ydata())
     series.set_log_scale(axes, 1.0)
     assert axes.get_ylim() == (0.125, 8.0)
@@ -517,6 +518,7 @@ SCALES = [
     ([[0.25, 0.5], [1.5, 0.0]], True, (-1.5, 1.5)),
     ([[0.25, 0.5], [-0.5, 0.0]], True, (-0.5, 0.5)),
     ([[0.0, 0.0]], False, (-1.0, 1.0)),
+    ([[0.25, -1.7e308], [1.0, 2.0]], False, (-2.0, 2.0)),
 ]
 
 
@@ -530,7 +532,7 @@ def test_heat_maps_have_a_scale_for_their_numbers(values: Any, fraction: bool, e
     assert image.get_clim() == ends
     assert image.get_extent() == [4.5, 4.5 + len(array), 1.5, -0.5]
     shown = np.ma.filled(image.get_array(), np.nan)
-    np.testing.assert_array_equal(shown, np.where(np.isfinite(array), array, np.nan).T)
+    np.testing.assert_array_equal(shown, np.where(np.abs(array) < 1e99, array, np.nan).T)
     assert axes.get_ylim() == (1.5, -0.5)
     (bar,) = axes.child_axes
     labels = [label.get_text() for label in bar.get_yticklabels()]
@@ -543,6 +545,19 @@ def test_numbers_that_cannot_be_drawn_are_left_out(value: float) -> None:
     x[0, 3] = value
     result = rnnshapes.trace(x=x, M=4, K=2, activation="relu", keras=False, show="y,h")
     assert drawn_texts(plots.figure(result))
+
+
+def test_numbers_too_large_for_an_axis_are_left_out() -> None:
+    """As points of lines, and as bars."""
+    y_hat = traced().y_hat.copy()
+    y_hat[0, 3] = 1.7e308, -1.7e308
+    keras = replace(traced().keras, each={"dense": (y_hat,)})
+    result = replace(traced(), y_hat=y_hat, layers=(), keras=keras)
+    figure = plots.figure(result)
+    drawn = np.where(np.abs(y_hat) < 1e99, y_hat, np.nan)
+    np.testing.assert_array_equal(numbers(panel(figure, "y_hat"), "y_hat[1]"), drawn[0, :, 1])
+    for each in (figure, plots.figure(result, View(start=3, end=4))):
+        assert drawn_texts(each)
 
 
 def test_names_are_written_as_they_are() -> None:
@@ -624,7 +639,7 @@ def test_isolated_numbers_have_a_point(size: int) -> None:
         assert list(one.get_markevery()) == [10]
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.5, np.nan])
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1e295, np.nan])
 def test_texts_stay_off_the_axis(ratio: float) -> None:
     """What is written of the largest ratio stands inside its panel."""
     axes = drawn_ratios(ratio, Index(0, 1, 0), np.full(5, ratio))
@@ -653,13 +668,14 @@ def drawn_panel(made: Any) -> Axes:
 
 def test_each_ratio_has_a_row_and_a_marker() -> None:
     """What fails stands on top, and then the largest; without a number the marker is at an end."""
-    values = {"a": 0.5, "d": 3.0, "b": 31.0, "c": 0.02, "e": np.nan, "f": 0.0}
+    values = {"a": 0.5, "d": 3.0, "b": 31.0, "g": 1e308, "c": 0.02, "e": np.nan, "f": 0.0}
     made = ratios.ratio_rows("title", [ratio_series(*each) for each in values.items()])
     axes = drawn_panel(made)
-    order = ["e", "b", "d", "a", "c", "f"]
+    order = ["e", "g", "b", "d", "a", "c", "f"]
     rows = [label.get_text() for label in axes.get_yticklabels()]
     assert rows == [
-        *("FAIL e  NaN", "FAIL b  31", "FAIL d  3", "a  0.5", "c  0.02", "f  0"),
+        *("FAIL e  NaN", "FAIL g  1e+308", "FAIL b  31", "FAIL d  3"),
+        *("a  0.5", "c  0.02", "f  0"),
     ]
     markers = [line for line in axes.get_lines() if len(line.get_xdata()) == 1]
     low, high = axes.get_xlim()
@@ -667,18 +683,18 @@ def test_each_ratio_has_a_row_and_a_marker() -> None:
         (x,), (y,) = marker.get_xdata(), marker.get_ydata()
         assert y == number
         assert low < x < high
-        if 0 < values[name] < np.inf:
+        if 0 < values[name] < 1e99:
             assert x == values[name]
-    assert markers[0].get_xdata()[0] > 31
+    assert markers[0].get_xdata()[0] == markers[1].get_xdata()[0] > 31
     assert markers[-1].get_xdata()[0] < 0.02
     shapes = [marker.get_marker() for marker in markers]
     colours = [marker.get_color() for marker in markers]
     for looks in (shapes, colours):
-        assert {*looks[:3]}.isdisjoint(looks[3:])  # what fails is told apart
-        assert (len({*looks[:3]}), len({*looks[3:5]})) == (1, 1)
-    assert shapes[5] not in shapes[:5]  # no number stands at this end
+        assert {*looks[:4]}.isdisjoint(looks[4:])  # what fails is told apart
+        assert (len({*looks[:4]}), len({*looks[4:6]})) == (1, 1)
+    assert shapes[6] not in shapes[:6]  # no number stands at this end
     bottom, top = axes.get_ylim()
-    assert (top < 0, bottom > 5) == (True, True)
+    assert (top < 0, bottom > 6) == (True, True)
     assert made.title == "title"
 
 

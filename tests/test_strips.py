@@ -180,7 +180,7 @@ def check_each() -> None:
 
 
 @EACH_ENCODING
-@pytest.mark.parametrize("size", [1.0, 1e-3, 1e5, 1e-300])
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e5, 1e-300, 1e308])
 @pytest.mark.parametrize("steps", [8, 60])
 def test_the_character_shows_the_sign(steps: int, size: float, encoding: str) -> None:
     """It does so down to the least number."""

@@ -14,7 +14,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
 from rnnshapes.render.plots.diagram import text_width
 from rnnshapes.render.plots.panels import Panel, legend, log_axis, step_axis
-from rnnshapes.render.plots.series import MOST_STEPS, draw_log_line, set_log_scale
+from rnnshapes.render.plots.series import LARGEST, MOST_STEPS, draw_log_line, set_log_scale
 from rnnshapes.render.plots.style import BAD, DASHES, font_text
 from rnnshapes.render.time_axis import group_size
 from rnnshapes.verification.bounds import Residual
@@ -105,7 +105,7 @@ def _draw_over_time(checks: Sequence[RatioSeries], axes: Axes) -> None:
         _draw_ratios(axes, check, "-", color="#AAAAAA", lw=0.8, zorder=2, label=label)
     set_log_scale(axes, _LIMIT)
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.2)  # room for what is pointed at
+    axes.set_ylim(low, high**1.2 / low**0.2)  # room for what is pointed at
     pointed: list[float] = []
     for check in failed[:_MOST_POINTED] or passing[:1]:
         t = np.inf if check.peak is None else check.peak
@@ -148,7 +148,7 @@ def _point_at(axes: Axes, check: RatioSeries, start: int, end: int) -> None:
     """Draw a ring around the largest ratio, and write what and where it is."""
     if check.peak is None or check.ratio is None:
         return
-    t, on_axis = check.peak, 0 < check.ratio < np.inf
+    t, on_axis = check.peak, 0 < check.ratio <= LARGEST
     transform = axes.transData if on_axis else axes.get_xaxis_transform()
     height = check.ratio if on_axis else (0.06 if check.ratio == 0 else 0.94)
     colour = "black" if check.passed else BAD
@@ -192,7 +192,7 @@ def ratio_rows(title: str, checks: Sequence[RatioSeries]) -> Panel:
 
 def _draw_rows(rows: Sequence[RatioSeries], names: Sequence[str], axes: Axes) -> None:
     """Draw each ratio as a line to its marker, and its name beside the axis."""
-    known = [row.ratio for row in rows if row.ratio is not None and 0 < row.ratio < np.inf]
+    known = [row.ratio for row in rows if row.ratio and row.ratio <= LARGEST]
     below, above = np.log10(min([*known, _LIMIT]) / 4), np.log10(max([*known, _LIMIT]) * 4)
     left, right = 10.0**below, 10.0**above
     axes.set_xscale("log")

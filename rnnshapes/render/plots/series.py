@@ -21,6 +21,8 @@ from rnnshapes.render.time_axis import group_means, group_size, groups_of
 MOST_STEPS, MOST_UNITS = 1000, 1024
 #: So many markers stand on a line at the most.
 MOST_MARKERS = 40
+#: A larger number is drawn as what is not finite: Matplotlib would compute with its multiples.
+LARGEST = 1e200
 #: So many groups of steps are shaded or not.
 _MOST_SHADED = 200
 #: What lies over masked steps.
@@ -28,9 +30,9 @@ MASKED: Any = {"fc": "#999999", "ec": "#555555", "alpha": 0.25, "hatch": "////",
 
 
 class Envelope(NamedTuple):
-    """Groups of ``size`` steps: the middle of each, and its lowest and highest finite number.
+    """Groups of ``size`` steps: the middle of each, and its lowest and highest number.
 
-    A group in which no number is finite has NaN.
+    A group in which no number can be drawn has NaN.
     """
 
     t: Array
@@ -41,13 +43,19 @@ class Envelope(NamedTuple):
 
 def envelope(values: Array, start: int) -> Envelope:
     """Return the envelope of ``values`` (T,), the first of which is that of step ``start``."""
-    finite = np.where(np.isfinite(values), values, np.nan)
+    drawable = _drawable(values)
     size = group_size(len(values), MOST_STEPS)
     if size == 1:
-        return Envelope(start + np.arange(len(values)), finite, finite, 1)
+        return Envelope(start + np.arange(len(values)), drawable, drawable, 1)
     starts = groups_of(size, len(values))[:-1]
-    low, high = np.fmin.reduceat(finite, starts), np.fmax.reduceat(finite, starts)
+    low, high = np.fmin.reduceat(drawable, starts), np.fmax.reduceat(drawable, starts)
     return Envelope(start + starts + (size - 1) / 2, low, high, size)
+
+
+def _drawable(values: Array) -> Array:
+    """Return numbers in float64, with NaN for those that are not finite or too large to draw."""
+    values = values.astype(np.float64, copy=False)
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
 def draw_line(axes: Axes, values: Array, start: int = 0, dash: str = "-", **looks: Any) -> None:
@@ -77,7 +85,7 @@ def _isolated(values: Array) -> Array:
 
 def draw_markers(axes: Axes, values: Array, start: int, marker: str, colour: str) -> None:
     """Draw open markers, some of them where there are too many: of a group both ends."""
-    band = envelope(values.astype(np.float64), start)
+    band = envelope(values, start)
     every = slice(None, None, group_size(len(band.t), MOST_MARKERS))
     looks: Any = {"ls": "", "marker": marker, "mfc": "none", "mec": colour, "ms": 6.5}
     for ends in (band.high,) if band.size == 1 else (band.high, band.low):
@@ -86,9 +94,9 @@ def draw_markers(axes: Axes, values: Array, start: int, marker: str, colour: str
 
 def draw_log_line(axes: Axes, values: Array, start: int, dash: str, **looks: Any) -> None:
     """Draw a line on a log axis: 0 is a triangle at the bottom, infinity a cross on top."""
-    positive = np.where((values > 0) & (values < np.inf), values, np.nan)
+    positive = np.where((values > 0) & (values <= LARGEST), values, np.nan)
     draw_line(axes, positive, start, dash, **looks)
-    for which, height, shape in ((values == 0, 0.06, "v"), (values == np.inf, 0.94, "X")):
+    for which, height, shape in ((values == 0, 0.06, "v"), (values > LARGEST, 0.94, "X")):
         steps = np.flatnonzero(which)
         steps = steps[:: group_size(len(steps), 4 * MOST_MARKERS)]
         edge: Any = {"ls": "", "marker": shape, "mfc": "none", "mec": looks["color"], "ms": 5}
@@ -101,7 +109,7 @@ def set_log_scale(axes: Axes, *also: float) -> None:
     lines = [line for line in axes.get_lines() if line.get_transform() == axes.transData]
     drawn = [np.asarray(line.get_ydata(), float) for line in lines]
     numbers = np.concatenate([np.asarray(also, float), *drawn])
-    numbers = numbers[np.isfinite(numbers) & (numbers > 0)]
+    numbers = numbers[(numbers <= LARGEST) & (numbers > 0)]
     low, high = (numbers.min(), numbers.max()) if len(numbers) else (1e-9, 1e-8)
     axes.set_yscale("log")
     log_axis(axes.yaxis)
@@ -167,25 +175,25 @@ def draw_heat_map(
 def _step_means(values: Array) -> tuple[Array, int]:
     """Return (T, units) as the means of groups of steps, (groups, units), and their size.
 
-    What is not finite does not count; a group in which nothing is finite has NaN.
+    What cannot be drawn does not count; a group of which nothing can has NaN.
     """
-    finite = np.isfinite(values)
+    drawable = _drawable(values)
     size = group_size(len(values), MOST_STEPS)
     if size == 1:
-        return np.where(finite, values, np.nan), 1
+        return np.where(drawable, values, np.nan), 1
     edges = groups_of(size, len(values))
-    return group_means(values, finite.astype(float), edges, axis=0)[0], size
+    return group_means(drawable, np.isfinite(drawable).astype(float), edges, axis=0)[0], size
 
 
 def draw_bars(axes: Axes, values: Array, keras: Array | None, colour: str) -> None:
     """Draw ``values`` (units,) of one step as bars from 0, and Keras's as open markers."""
     units = np.arange(len(values))
-    finite = np.where(np.isfinite(values), values, 0.0)
+    heights = np.nan_to_num(_drawable(values))
     axes.axhline(0, color="#888888", lw=0.8)
-    axes.vlines(units, 0, finite, color=colour, lw=max(0.6, min(14.0, 300 / len(units))))
+    axes.vlines(units, 0, heights, color=colour, lw=max(0.6, min(14.0, 300 / len(units))))
     if keras is not None:
         looks: Any = {"ls": "", "marker": "o", "mfc": "none", "mec": "black", "ms": 6}
-        axes.plot(units, keras.astype(np.float64), **looks)
+        axes.plot(units, _drawable(keras), **looks)
     axes.set_xlim(-0.5, len(units) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(3))

@@ -204,7 +204,7 @@ class _ValueScale(NamedTuple):
 
     def ink(self, value: float) -> Ink:
         """Return the colours of a number."""
-        return _cell_ink(self.kind, round(100 * value / self.limit))
+        return _cell_ink(self.kind, round(100 * (value / self.limit)))
 
     def decimals(self, width: int) -> int | None:
         """Return with how many decimals numbers fit into a column; None where none do.
