@@ -106,8 +106,7 @@ def header(
     name, kind = cut(name, sheet.width, sheet), clean_text(f"  {label}")
     kind = kind if cell_len(name + kind + right) + 2 <= sheet.width else ""
     gap = sheet.width - cell_len(name + kind + right)
-    first = [Span(name, STRONG), Span(kind, DIM)]
-    first += [Span(" " * gap + right, DIM)] if gap >= 1 else []
+    first = [Span(name, STRONG), Span(kind, DIM), Span(" " * gap + right, DIM)]
     return [first, _time_line(step, recurrence, sheet)]
 
 
@@ -386,8 +385,7 @@ def _value_lines(
         yield from ([Span(" " * widths.total), *line] for line in more)
         return
     if cell_len(row.label) + 2 + cell_len(shape) <= sheet.width:
-        gap = "  " if shape else ""
-        yield [Span(row.label, row.ink), Span(gap + shape, DIM)]
+        yield [Span(row.label, row.ink), Span(f"  {shape}", DIM)]
     else:
         yield [Span(cut(row.label, sheet.width, sheet), row.ink)]
         yield [Span(cut(f"  {shape}", sheet.width, sheet), DIM)]

@@ -49,9 +49,8 @@ class Diagram:
         looks = {"ha": "left", "va": "center", "zorder": 5, **looks}
         self._axes.text(x, y, font_text(text), fontsize=size, **looks)
 
-    def named(self, x: float, y: float, name: str, text: str, end: float | None = None) -> None:
+    def named(self, x: float, y: float, name: str, text: str, end: float) -> None:
         """Write a name in bold and, right after it, as much of a text as fits before ``end``."""
-        end = self.right if end is None else end
         name = shortened(font_text(name), 9 * _BOLD, end - x)
         room = end - x - _BOLD * text_width(name, 9) - 0.1
         text = shortened(font_text(text), 9, room) if room > _LEAST else ""

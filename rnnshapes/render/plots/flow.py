@@ -160,14 +160,14 @@ class _GraphPicture:
         rows: list[list[_Slot]] = [[] for _ in range(max(self.depths.values()) + 1)]
         for name, depth in self.depths.items():
             rows[depth].append(_Slot(name, of_name.get(name)))
-        passing: dict[tuple[int, str, str], None] = {}
-        for box in self.boxes:
-            for tensor in box.inputs:
-                for depth in range(self.depths[tensor.producer] + 1, self.depths[box.name]):
-                    key = depth, tensor.producer, tensor.name
-                    if key not in passing:
-                        passing[key] = None
-                        rows[depth].append(_Slot(tensor.name, tensor=tensor))
+        passing = dict.fromkeys(
+            (depth, tensor)
+            for box in self.boxes
+            for tensor in box.inputs
+            for depth in range(self.depths[tensor.producer] + 1, self.depths[box.name])
+        )
+        for depth, tensor in passing:
+            rows[depth].append(_Slot(tensor.name, tensor=tensor))
         for above, row in pairwise(rows):
             _sort_below(row, above)
         for below, row in pairwise(reversed(rows)):
@@ -322,7 +322,7 @@ def _recurrence(diagram: Diagram, recurrence: RecurrentDiagram, *, unrolled: boo
         if len(drawn.lanes) > 1:
             diagram.lines(lane.heading, indent=_TEXT, color=DIM)
         _LanePicture(diagram, lane).draw()
-    diagram.lines(*([drawn.merge] * bool(drawn.merge)), *drawn.equations, indent=_TEXT)
+    diagram.lines(drawn.merge, *drawn.equations, indent=_TEXT)
     diagram.lines(drawn.each_step, indent=_TEXT, color=DIM)
 
 

@@ -42,7 +42,7 @@ def _panels(title: str, checks: list[RatioSeries]) -> list[Panel]:
     over_time = [
         check for check in checks if check.per_step is not None and len(check.per_step) > 1
     ]
-    single = [check for check in checks if check.per_step is None or len(check.per_step) < 2]
+    single = [check for check in checks if check not in over_time]
     panels = [ratios_over_time(title, over_time)] if over_time else []
     return panels + ([ratio_rows(f"{title}, without a time axis", single)] if single else [])
 

@@ -108,9 +108,9 @@ def _draw_over_time(checks: Sequence[RatioSeries], axes: Axes) -> None:
     axes.set_ylim(low, high**1.2 / low**0.2)  # room for what is pointed at
     pointed: list[float] = []
     for check in failed[:_MOST_POINTED] or passing[:1]:
-        t = np.inf if check.peak is None else check.peak
-        if all(abs(t - other) > (end - start) / 20 for other in pointed):
-            _point_at(axes, check, start, end)
+        t = check.peak
+        if t is not None and all(abs(t - other) > (end - start) / 20 for other in pointed):
+            _point_at(axes, check, t, start, end)
             pointed.append(t)
     legend(axes)
 
@@ -144,19 +144,18 @@ def _draw_ratios(axes: Axes, check: RatioSeries, dash: str, **looks: Any) -> Non
     draw_log_line(axes, ratios, start, dash, **{"label": check.label, **looks})
 
 
-def _point_at(axes: Axes, check: RatioSeries, start: int, end: int) -> None:
-    """Draw a ring around the largest ratio, and write what and where it is."""
-    if check.peak is None or check.ratio is None:
-        return
-    t, on_axis = check.peak, 0 < check.ratio <= LARGEST
+def _point_at(axes: Axes, check: RatioSeries, t: int, start: int, end: int) -> None:
+    """Draw a ring around the largest ratio, which is at t, and write what and where it is."""
+    ratio = check.residual.ratio
+    on_axis = 0 < ratio <= LARGEST
     transform = axes.transData if on_axis else axes.get_xaxis_transform()
-    height = check.ratio if on_axis else (0.06 if check.ratio == 0 else 0.94)
+    height = ratio if on_axis else (0.06 if ratio == 0 else 0.94)
     colour = "black" if check.passed else BAD
     ring: Any = {"ls": "", "marker": "o", "mfc": "none", "mec": colour, "ms": 11, "mew": 1.4}
     axes.plot([t], [height], transform=transform, zorder=5, **ring)
     left = t - start > (end - start) / 2
-    on_top = not on_axis and check.ratio != 0
-    near_limit = on_axis and check.passed and check.ratio > _LIMIT / 4
+    on_top = not on_axis and ratio != 0
+    near_limit = on_axis and check.passed and ratio > _LIMIT / 4
     below = on_top or near_limit  # the name of a passing check stays below the limit, too
     axes.annotate(
         f"{check.ratio_text} at {check.residual.index}",

@@ -45,8 +45,6 @@ def envelope(values: Array, start: int) -> Envelope:
     """Return the envelope of ``values`` (T,), the first of which is that of step ``start``."""
     drawable = _drawable(values)
     size = group_size(len(values), MOST_STEPS)
-    if size == 1:
-        return Envelope(start + np.arange(len(values)), drawable, drawable, 1)
     starts = groups_of(size, len(values))[:-1]
     low, high = np.fmin.reduceat(drawable, starts), np.fmax.reduceat(drawable, starts)
     return Envelope(start + starts + (size - 1) / 2, low, high, size)
@@ -104,16 +102,14 @@ def draw_log_line(axes: Axes, values: Array, start: int, dash: str, **looks: Any
         axes.plot(start + steps, heights, transform=axes.get_xaxis_transform(), **edge)
 
 
-def set_log_scale(axes: Axes, *also: float) -> None:
-    """Make y a log axis with some room around what is drawn, and around these numbers."""
+def set_log_scale(axes: Axes, limit: float) -> None:
+    """Make y a log axis with some room around the positive numbers drawn, and around a limit."""
     lines = [line for line in axes.get_lines() if line.get_transform() == axes.transData]
-    drawn = [np.asarray(line.get_ydata(), float) for line in lines]
-    numbers = np.concatenate([np.asarray(also, float), *drawn])
-    numbers = numbers[(numbers <= LARGEST) & (numbers > 0)]
-    low, high = (numbers.min(), numbers.max()) if len(numbers) else (1e-9, 1e-8)
+    numbers = np.concatenate([[limit], *(np.asarray(line.get_ydata(), float) for line in lines)])
+    numbers = numbers[numbers <= LARGEST]
     axes.set_yscale("log")
     log_axis(axes.yaxis)
-    axes.set_ylim(low / 4, high * 4)
+    axes.set_ylim(numbers.min() / 4, numbers.max() * 4)
 
 
 def shade_masked(axes: Axes, mask: Array | None, start: int) -> None:
@@ -179,8 +175,6 @@ def _step_means(values: Array) -> tuple[Array, int]:
     """
     drawable = _drawable(values)
     size = group_size(len(values), MOST_STEPS)
-    if size == 1:
-        return np.where(drawable, values, np.nan), 1
     edges = groups_of(size, len(values))
     return group_means(drawable, np.isfinite(drawable).astype(float), edges, axis=0)[0], size
 

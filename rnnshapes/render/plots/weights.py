@@ -185,8 +185,7 @@ def _draw(diagram: Diagram, rectangle: _Rectangle, x: float) -> None:
         if is_first or (left > free and left + text_width(above, 7) < x + width):
             diagram.text(left, top - 0.08, above, 7, color=DIM)
             free = left + text_width(above, 7) + 0.05
-    end = max(x + width, free) if free > x else x + width
-    diagram.text(end, top - 0.08, count_text(block.columns), 7, color=DIM)
+    diagram.text(max(x + width, free), top - 0.08, count_text(block.columns), 7, color=DIM)
     _grid(diagram, rectangle, x, top)
     _breaks(diagram, rectangle, x, top)
     for row, text in enumerate(rectangle.row_names):

@@ -101,6 +101,6 @@ def _spans(row: list[tuple[str, Ink]]) -> list[Span]:
         Span("".join(character for character, _ in cells), ink)
         for ink, cells in groupby(row, key=lambda cell: cell[1])
     ]
-    if spans and spans[-1].ink == PLAIN:
+    if spans[-1].ink == PLAIN:
         spans[-1] = Span(spans[-1].text.rstrip())
     return [span for span in spans if span.text]

@@ -267,8 +267,7 @@ class _FlowPicture:
                 self.canvas.down(_RAIL, above, self.row)
             self._outputs(lane, "├" if number else "┌", all_steps=recurrence.sequences)
         top = self.row
-        if unrolled.merge:
-            self._lines(unrolled.merge)
+        self._lines(unrolled.merge)
         equations = [self.clean(text) for text in unrolled.equations]
         for line in packed(equations, self.width - _FIRST - 2):
             self.canvas.text(self.row, _FIRST, line)
@@ -357,7 +356,7 @@ class _FlowPicture:
             if step is None:
                 self.canvas.text(self.row, column, f"{self.clean('…'):^{_DOTS}}")
                 start, stop = column + _DOTS, column + _DOTS + widths.far_arrow
-                labelled = detail.labelled and detail.far_labelled
+                labelled = detail.far_labelled
             else:
                 start, stop = column + widths.step, column + widths.step + widths.arrow
                 labelled = detail.labelled

@@ -337,5 +337,4 @@ def _wrapped(words: Iterable[Word], width: int) -> Iterator[list[Span]]:
             line, used = [], 0
         line += [Span(" ", DIM)] * bool(line) + [*word]
         used += length + (used > 0)
-    if line:
-        yield line
+    yield line

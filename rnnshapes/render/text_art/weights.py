@@ -129,7 +129,6 @@ class _WeightPicture:
         """Draw blocks side by side, the name of their group above them if it is another."""
         if blocks[0].group != self.group:
             self.group = blocks[0].group
-            self.canvas.text(self.row, 0, " ")
             name = cut(clean(self.group, self.sheet), self.sheet.width, self.sheet)
             self.canvas.text(self.row + 1, 0, name, _GROUP)
             self.row += 2
