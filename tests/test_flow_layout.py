@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,6 +28,7 @@ from rnnshapes.render.flow_layout import (
     packed,
 )
 from tests.helpers.cells import NAMES
+from tests.helpers.files import saved
 from tests.helpers.models import Doubled, model_of
 
 SIZES: dict[str, Any] = {"N": 2, "T": 12, "D": 3, "M": 5, "K": 4}
@@ -132,6 +135,14 @@ def test_the_only_input_needs_no_name() -> None:
     assert [arrow.origin for arrow in (*first.entering, *second.entering)] == ["", ""]
 
 
+def test_a_shape_that_a_file_does_not_hold_is_open(tmp_path: Path) -> None:
+    """That of the output of a last layer that is not supported."""
+    made = keras.Sequential([keras.Input((6, 3)), la.SimpleRNN(4), Doubled()])
+    *_, last = boxes(rnnshapes.inspect(saved(made, tmp_path / "x.keras")))
+    assert last.entering == (BoxArrow("h", "(N, M) = (1, 4)"),)
+    assert last.leaving == (BoxArrow("y_hat", "(?,)"),)
+
+
 def test_omitted_boxes_are_counted() -> None:
     """What leaves the last one that is drawn is drawn, too."""
     result = inspected(M=[3] * 9)
@@ -173,6 +184,10 @@ def test_a_layer_called_again_has_no_parameters() -> None:
     assert any("again" in note for note in second.notes)
     assert not first.notes
     assert {label[0] for label in lane_labels(second)} == {"h"}
+    assert [bool(box.recurrence.equations) for box in (first, second)] == [True, False]
+    dense = la.Dense(3)
+    first, second = boxes(rnnshapes.inspect(keras.Model(x, dense(dense(x)))))
+    assert (first.rule, second.rule) == ("y0_t = x_t W0 + b0", "")
 
 
 def lane_labels(box: LayerBox) -> list[str]:
@@ -315,6 +330,41 @@ def test_weights_and_equations_belong_to_a_step(cell: str) -> None:
         assert one.name in text or not one.reverse
     assert found.merge.replace("_11", "_t").replace("_0", "_t") not in text
     assert not boxes(inspected(cell))[1].recurrence
+
+
+def test_second_direction_is_written_where_it_differs() -> None:
+    """Otherwise its name stands there, and which steps its states come from."""
+
+    def equations(first: Any, second: Any) -> tuple[str, ...]:
+        both = la.Bidirectional(first, backward_layer=second)
+        return recurrence(rnnshapes.inspect(keras.Model(x, both(x)))).equations
+
+    x, ahead, behind = keras.Input((6, 3)), "t+1", "t-1"
+    for before, after in ((behind, ahead), (ahead, behind)):
+        first, second = (la.SimpleRNN(4, go_backwards=index == ahead) for index in (before, after))
+        written, named = equations(first, second)
+        assert written == f"h→_t = tanh(x_t Wx→ + bh→ + h→_{{{before}}} Wh→)"
+        assert re.findall(r"backward_simple_rnn|t[+-]1|←", named) == [
+            *("backward_simple_rnn", "←", after, before),
+        ]
+    first, second = la.SimpleRNN(4), la.SimpleRNN(4, activation="relu", go_backwards=True)
+    assert equations(first, second) == (
+        "h→_t = tanh(x_t Wx→ + bh→ + h→_{t-1} Wh→)",
+        "h←_t = relu(x_t Wx← + bh← + h←_{t+1} Wh←)",
+    )
+
+
+def test_stacked_cells_pass_on_the_states_of_each() -> None:
+    """No kernel is that of all of them."""
+    found = recurrence(rnnshapes.inspect(model_of("cells")), 1)
+    (one,) = found.unroll(5).lanes
+    assert [(state.initial, state.labels) for state in one.states] == [
+        ("0", ("h12_0", "h12_1", "h12_2")),
+        ("0", ("h22_0", "h22_1", "h22_2")),
+    ]
+    assert [step.output for step in one.steps if step] == ["h22_0", "h22_1", "h22_2", "h22_3"]
+    assert (one.kernel, one.recurrent_kernel) == ("", "")
+    assert found.each_step.endswith("h12_t (N, M2) = (1, 4); h22_t (N, M3) = (1, 3)")
 
 
 def test_states_of_an_encoder_have_numbers() -> None:

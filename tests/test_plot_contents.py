@@ -15,8 +15,11 @@ from matplotlib.text import Text
 
 import rnnshapes
 from rnnshapes.forward.difference import Index, StepErrors
+from rnnshapes.forward.non_finite import NonFinite
 from rnnshapes.forward.tracing import Trace
+from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.render import palette, plots
+from rnnshapes.render.phrases import not_finite_text
 from rnnshapes.render.plots import ratios, series, style
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
@@ -91,7 +94,9 @@ def test_y_hat_is_drawn_from_both_sides(view: dict[str, int]) -> None:
         assert np.array_equal(keras[unit].get_ydata(), result.y_hat_keras[sample, :, unit])
         assert list(keras[unit].get_xdata()) == list(range(7))
         assert keras[unit].get_markerfacecolor() == "none"
+    numpy = [line(axes, f"y_hat[{unit}]") for unit in range(2)]
     assert len({one.get_marker() for one in keras}) == 2  # told apart without colours
+    assert len({one.get_linestyle() for one in numpy}) == 2
 
 
 def test_states_and_gates_are_drawn_in_colours() -> None:
@@ -103,6 +108,9 @@ def test_states_and_gates_are_drawn_in_colours() -> None:
     for found, values in zip(images(figure), wanted, strict=True):
         assert np.array_equal(found, values[1].T)
     assert list(maps(figure)) == ["x", "h", "c", "i", "f", "c~", "o"]
+    titles = [axes.get_title(loc="left") for axes in maps(figure).values()]
+    assert titles[1] == "lstm: states and gates of 4 units"
+    assert titles[2:] == [""] * 5
     limits = {name: axes.get_images()[0].get_clim() for name, axes in maps(figure).items()}
     assert limits["i"] == limits["f"] == limits["o"] == (0, 1)
     for name, (low, high) in limits.items():
@@ -120,8 +128,9 @@ def test_x_of_the_sample_is_drawn() -> None:
         x = next(source.blocks(99))
     axes = maps(figure_of("trace", sample=1, start=2, end=5))["x"]
     assert np.array_equal(axes.get_images()[0].get_array().data, x[1, 2:5].T)
-    for text in ("(N, T, D)", "(2, 7, 3)"):
+    for text in ("(N, T, D)", "(2, 7, 3)", "sample 1 of 2"):
         assert text in axes.get_title(loc="left")
+    assert traced().source in " ".join(words(figure_of("trace")))
 
 
 def test_a_single_feature_is_a_line() -> None:
@@ -170,7 +179,7 @@ def test_what_is_above_its_bound_is_marked() -> None:
     """A note counts the marks."""
     errors = traced().step_errors["lstm.h"]
     error = errors.error.copy()
-    error[[2, 5]] = 1.0
+    error[[2, 5]], error[3] = 1.0, errors.bound[3]  # up to the bound it is right
     wrong = StepErrors(error / errors.bound, error, errors.bound)
     figure = plots.figure(replace(traced(), step_errors={**traced().step_errors, "lstm.h": wrong}))
     marks = line(panel(figure, "rounding"), "above")
@@ -340,7 +349,8 @@ def test_y_hat_in_reverse_order_is_not_shaded() -> None:
 def test_output_without_steps_is_drawn_by_unit() -> None:
     """No line joins units, which are no time."""
     result = rnnshapes.trace(model_of("flattened"), N=2, show="h")
-    axes = panel(plots.figure(result), "output of the model")
+    axes = panel(figure := plots.figure(result), "output of the model")
+    assert "after t" not in " ".join(words(figure))
     numpy, keras = [one for one in axes.get_lines() if len(one.get_xdata())]
     assert np.array_equal(numpy.get_ydata(), result.output[0])
     assert np.array_equal(keras.get_ydata(), result.output_keras[0])
@@ -359,6 +369,15 @@ def test_panels_of_one_time_axis_stand_together() -> None:
     assert spans == [(-0.5, 8.5)] * 2 + [(-0.5, 5.5)] * 3
     labels = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
     assert [label.split()[-2] for label in labels] == ["T1", "T2"]
+    assert {axes.xaxis.get_major_formatter()(1234.0) for axes in figure.axes} == {"1,234"}
+    first, second = (node.name for node in result.network.inputs)
+    assert [axes.get_ylabel() for axes in figure.axes] == [first, "h1", second, "", "h2"]
+    shapes = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert f"{first} (N, T1, D1) = (2, 9, 3)" in shapes[0]
+    assert f"{second} (N, T2, D2) = (2, 6, 4)" in shapes[1]
+    errors = {"h2": StepErrors(*np.full((3, 12), 0.5))}
+    figure = plots.figure(replace(result, step_errors=errors))
+    assert [axes.get_xlim() for axes in figure.axes] == [*spans, (-0.5, 11.5)]
 
 
 def test_steps_beyond_an_axis_do_not_hide_it() -> None:
@@ -457,6 +476,7 @@ def test_every_unit_has_its_row() -> None:
     figure = plots.figure(result)
     assert np.array_equal(images(figure)[0], result.y_hat[0].T)
     assert np.array_equal(images(figure)[1], result.layers[0].states["h"][0].T)
+    assert " 30 units" in panel(figure, "y_hat").get_title(loc="left")
     assert not any("every" in text for text in words(figure))
     many = rnnshapes.trace(T=2, M=series.MOST_UNITS + 1, show="h", keras=False)
     shown = plots.figure(many)
@@ -477,7 +497,7 @@ def test_log_lines_mark_zeros_and_infinite_numbers() -> None:
     assert max(zeros.get_ydata()) < 0.5 < min(infinite.get_ydata())
     series.set_log_scale(axes, 1.0)
     assert axes.get_ylim() == (0.125, 8.0)
-    series.set_log_scale(axes, 1.0, 10.0, 0.0, np.inf)
+    series.set_log_scale(axes, 10.0)
     assert axes.get_ylim() == (0.125, 40.0)
     texts = {number: axes.yaxis.get_major_formatter()(number) for number in (1e-8, 1, 10, 1e12, 0)}
     assert texts == {1e-8: "10⁻⁸", 1: "1", 10: "10", 1e12: "10¹²", 0: ""}
@@ -544,7 +564,8 @@ def test_numbers_that_cannot_be_drawn_are_left_out(value: float) -> None:
     x = np.ones((1, 6, 3))
     x[0, 3] = value
     result = rnnshapes.trace(x=x, M=4, K=2, activation="relu", keras=False, show="y,h")
-    assert drawn_texts(plots.figure(result))
+    assert drawn_texts(figure := plots.figure(result))
+    assert not_finite_text(result.not_finite) in " ".join(words(figure)).replace("\n", " ")
 
 
 def test_numbers_too_large_for_an_axis_are_left_out() -> None:
@@ -556,7 +577,9 @@ def test_numbers_too_large_for_an_axis_are_left_out() -> None:
     figure = plots.figure(result)
     drawn = np.where(np.abs(y_hat) < 1e99, y_hat, np.nan)
     np.testing.assert_array_equal(numbers(panel(figure, "y_hat"), "y_hat[1]"), drawn[0, :, 1])
-    for each in (figure, plots.figure(result, View(start=3, end=4))):
+    bars = plots.figure(result, View(start=3, end=4))
+    assert {"x_3", "y_hat_3"} <= {axes.get_ylabel() for axes in bars.axes}
+    for each in (figure, bars):
         assert drawn_texts(each)
 
 
@@ -685,6 +708,9 @@ def test_each_ratio_has_a_row_and_a_marker() -> None:
         assert low < x < high
         if 0 < values[name] < 1e99:
             assert x == values[name]
+    stems = [line for line in axes.get_lines() if len({*line.get_xdata()}) == 2]
+    ends = [(*line.get_xdata(), *line.get_ydata()) for line in stems]
+    assert ends == [(low, *m.get_xdata(), *m.get_ydata(), *m.get_ydata()) for m in markers]
     assert markers[0].get_xdata()[0] == markers[1].get_xdata()[0] > 31
     assert markers[-1].get_xdata()[0] < 0.02
     shapes = [marker.get_marker() for marker in markers]
@@ -841,7 +867,16 @@ def test_a_port_is_drawn_with_its_explanation() -> None:
     assert len(given) == len(explained) == 2
     assert all(np.nanmin(one.get_ydata()) > 1 for one in given)
     assert all(np.nanmax(one.get_ydata()) <= 1 for one in explained)
-    assert any(ported().diagnosis.explanations[0].text in text for text in words(figure))
+    text = " ".join(" ".join(words(figure)).split())
+    for number, explanation in enumerate(ported().diagnosis.explanations, 1):
+        assert f" {number}: {' '.join(explanation.text.split())}." in text
+    for fact in (ported().port, ported().dtype, ported().source):
+        assert fact in text
+    first, *_ = ported().checks
+    timeless = replace(first, residual=replace(first.residual, step_errors=None), steps=None)
+    figure = plots.figure(replace(ported(), checks=(timeless, *ported().checks)))
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    assert ["without" in title for title in titles] == [False, False, True]
 
 
 def test_a_port_is_drawn_as_what_it_gives() -> None:
@@ -869,7 +904,7 @@ def test_a_port_is_drawn_as_what_it_gives() -> None:
 
     ((_, lines, _),), text = drawn(port := ports({"y_hat": y_hat, "gru.h": states}))
     assert (lines, any(check.proven for check in port.checks)) == (2, True)
-    assert "own states" in text
+    assert ("own states" in text, SWAPPED_OUTPUT.text in text) == (True, False)
     assert " 84 numbers" in text
     ((title, lines, rows),), text = drawn(last := ports(y_hat[:, -1]))
     assert (lines, len(rows)) == (0, 1)
@@ -877,14 +912,20 @@ def test_a_port_is_drawn_as_what_it_gives() -> None:
     assert "without a time axis" in title
     assert " 4 numbers" in text
     assert (any(check.proven for check in last.checks), "own states" in text) == (False, False)
+    (check,) = last.checks
+    timeless = replace(check, residual=replace(check.residual, step_errors=None), steps=None)
+    assert drawn(replace(last, checks=(timeless,))) == ([(title, lines, rows)], text)
     exchanged = ports(y_hat.swapaxes(0, 1))
     ((title, lines, _),), text = drawn(exchanged)
     assert (lines, "explanation 1" in title) == (1, True)
-    assert "1 of 1 checks" in text
-    alone = replace(exchanged, diagnosis=replace(exchanged.diagnosis, explanations=()))
+    assert f"{exchanged.verdict.upper()}: 1 of 1 checks" in text
+    assert SWAPPED_OUTPUT.text in text
+    unexplained = replace(exchanged.diagnosis, explanations=(), max_abs=0.25)
+    alone = replace(exchanged, diagnosis=unexplained)
     ((title, lines, _),), text = drawn(alone)
     assert (lines, "swapped back" in title) == (1, True)
     assert f"{exchanged.diagnosis.tried:,} known mistakes" in text
+    assert "2.5e-01" in text
     _, text = drawn(replace(ported(), diagnosis=None))
     assert f"{len(ported().checks)} of {len(ported().checks)} checks" in text
 
@@ -900,12 +941,16 @@ def test_notes_of_a_verification_count_its_facts() -> None:
     text = notes(figure_of("verify"))
     assert f"All {len(result.checks)} checks passed" in text
     assert f" {len(facts)} names" in text
-    assert [word in text for word in ("FAIL", "t = 5 ", ": one, two")] == [False] * 3
+    for fact in (*result.network.precisions, result.engine.version, result.source):
+        assert fact in text
+    assert not any(word in text for word in ("FAIL", "t = 5 ", ": one, two", "None"))
     late = replace(others[0], residual=replace(others[0].residual, overflow=5))
     wrong = [replace(check, passed=False, found=f"found {n}") for n, check in enumerate(facts)]
     checks = (*wrong[:2], *facts[2:], late, *others[1:])
-    failed = replace(result, checks=checks, unsupported=("one", "two"))
+    missing = NonFinite(7, Index(1, 3, 2))
+    failed = replace(result, checks=checks, unsupported=("one", "two"), not_finite=missing)
     text = notes(plots.figure(failed))
+    assert not_finite_text(missing) in text
     assert [word in text for word in ("t = 5 ", ": one, two")] == [True, True]
     assert f"FAILED: 2 of {len(result.checks)} checks" in text
     assert all(" ".join(reason.split()) in text for reason in failed.diagnosis)
@@ -965,6 +1010,10 @@ def test_further_recurrences_are_counted() -> None:
 def test_y_hat_of_both_directions_needs_later_steps() -> None:
     texts = []
     for both in (False, True):
-        result = rnnshapes.trace(bidirectional=both, keras=False, return_sequences=True, **SIZES)
-        texts.append(" ".join(words(plots.figure(result))))
+        options = {"bidirectional": both, "return_sequences": True, **SIZES}
+        result = rnnshapes.trace(show="y,h", keras=False, **options)
+        figure = plots.figure(result)
+        titles = [maps(figure)[f"h{arrow}"].get_title(loc="left") for arrow in "→←"[: 2 * both]]
+        assert ["reverse" in title for title in titles] == [False, True][: 2 * both]
+        texts.append(" ".join(words(figure)))
     assert ["after t" in text for text in texts] == [False, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from itertools import combinations, cycle, groupby, pairwise, product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -18,7 +19,7 @@ from matplotlib.text import Annotation, Text
 import rnnshapes
 from rnnshapes.render import palette, plots
 from rnnshapes.render.flow_layout import FlowLayout, layout
-from rnnshapes.render.plots import diagram
+from rnnshapes.render.plots import diagram, weights
 from tests.helpers.cells import NAMES
 from tests.helpers.keras_runs import inspection_of
 from tests.helpers.models import MODELS
@@ -118,7 +119,9 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str) -> None:
             ]
             outputs = [step.output for step in named if step.output]
             assert outputs in [[text for text in row if text != lane.remark] for row in rows]
+            beside = [[t for t in row if t != "…" and not t.startswith("t = ")] for row in rows]
             for state in lane.states:
+                assert [state.initial] in beside
                 assert any(set(state.labels) <= set(row) for row in rows)
             lane_boxes = boxes[drawn : drawn + len(named)]
             drawn += len(named)
@@ -157,6 +160,7 @@ def test_the_flow_shows_every_shape() -> None:
     result = rnnshapes.inspect(cell="gru", bidirectional=True, **SIZES)
     found = words(plots.figure(result))
     text = " ".join(" ".join(found).split())
+    assert f"{result.params:,} parameters = {result.formula}" in text
     for box in layout(result).boxes:
         assert {box.title, box.parameters} <= set(found)
         assert all(part in text for part in (box.rule, *box.notes))
@@ -203,6 +207,8 @@ def test_arrows_of_a_graph_end_at_their_boxes(graph: tuple[FlowLayout, Figure]) 
     heads = [(arrow.head_x, arrow.head_y) for arrow in arrows(figure)]
     into = [sum(x0 < x < x1 and abs(y - y0) < 1e-5 for x, y in heads) for x0, y0, x1, _ in frames]
     assert sorted(into) == sorted(len(box.inputs) for box in boxes.boxes)
+    for tensor in boxes.outputs:
+        assert {tensor.name, tensor.shapes} <= {*words(figure)}
     lowest = max(y1 for *_, y1 in frames)
     for x, y in heads:  # at or in a box, or behind the last one
         assert y > lowest or any(
@@ -315,6 +321,16 @@ def test_texts_of_a_graph_stand_apart(graph: tuple[FlowLayout, Figure]) -> None:
                 assert not (arrow.y < low and high < arrow.head_y), text
 
 
+def test_a_tensor_passes_each_row_once() -> None:
+    """Three rows, of which two lie above two layers that take it."""
+    la, x = keras.layers, keras.Input((5, 4))
+    a = la.GRU(4, return_sequences=True)(x)
+    b = la.GRU(4, return_sequences=True)(a)
+    y = la.Add()([la.Add()([b, x]), x])
+    figure = plots.figure(rnnshapes.inspect(keras.Model(x, y), N=2))
+    assert sum(len(points) == 4 for points in ways(figure)) == 3
+
+
 def test_only_outputs_of_the_network_leave() -> None:
     """A state that nothing uses has no arrow into empty space."""
     _, figure = drawn_graph("states")
@@ -363,6 +379,8 @@ def test_boxes_that_are_not_drawn_are_counted() -> None:
     frames = len(flow_frames(figure))
     assert frames < 31
     assert any(text.startswith(f"and {31 - frames} more") for text in words(figure))
+    weights = sum(bool(re.match(r"(recurrent_)?kernel |bias ", text)) for text in words(figure))
+    assert any(text.startswith(f"and {92 - weights} more") for text in words(figure))
 
 
 @pytest.mark.parametrize(
@@ -443,6 +461,33 @@ def test_weights_that_are_too_high_are_cut() -> None:
     assert width > height
 
 
+#: Sizes, whether parts are too thin, whether some are cut, and whether there are gates.
+NOTED = [
+    ({"cell": "simple"}, (False, False, False)),
+    ({"cell": "lstm"}, (False, False, True)),
+    ({"M": [300, 2]}, (True, False, False)),
+    ({"cell": "gru", "K": 400}, (False, True, True)),
+]
+
+
+@pytest.mark.parametrize(("sizes", "holds"), NOTED)
+def test_scale_of_weights_names_its_exceptions(sizes: Any, holds: Any) -> None:
+    page = diagram.Diagram()
+    weights.draw(rnnshapes.inspect(**sizes), page, 5.0)
+    (text,) = (text for text in words(page.figure()) if "To scale" in text)
+    assert tuple(word in text for word in ("thin", "gap", "above a gate")) == holds
+
+
+def test_long_texts_keep_their_ends() -> None:
+    text = "abcdefghijklmnopqrstuvwxyz"
+    for most in (2, 5, 8, 25, 26, 30):
+        short = diagram.shortened(text, 9.0, diagram.text_width("x" * most, 9.0) + 1e-9)
+        start, dots, end = short.partition("…")
+        assert len(short) == min(most, 26)
+        assert (text.startswith(start), text.endswith(end), bool(dots)) == (True, True, most < 26)
+        assert abs(len(start) - len(end)) <= 1 or not dots
+
+
 def test_columns_are_numbered_where_gates_begin() -> None:
     """There are as many numbers as have room."""
     figure = plots.figure(rnnshapes.inspect(cell="lstm", D=3, M=40))
@@ -463,6 +508,18 @@ def test_rows_of_a_bias_have_names() -> None:
     assert heights["input"] < heights["recurrent"]
     for name in ("input", "recurrent"):
         assert any(row == pytest.approx(heights[name]) for row in rows)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_weights_without_a_graph_are_drawn_alone(tmp_path: Path) -> None:
+    """The reason stands where the flow would be."""
+    model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4)])
+    model.save_weights(path := tmp_path / "x.weights.h5")
+    result = rnnshapes.inspect(path)
+    figure = plots.figure(result)
+    assert flow_frames(figure) == []
+    assert result.network.no_recurrence_reason in " ".join(words(figure))
+    assert len([p for p in figure.axes[0].patches if isinstance(p, Rectangle)]) >= 3
 
 
 def test_networks_without_weights_have_a_picture() -> None:

@@ -226,6 +226,19 @@ def test_steps_of_each_kind_equal_the_trace(name: str) -> None:
                 assert encoding == "utf-8" or line.isascii()
 
 
+#: Rows of a head of operations at t = 2: each has its operands where there are several.
+OPERATION_ROWS = [
+    *("m2_2 = square(h_2) (N, M) (2, 4)", "p1_2 = max(h_2) (N, M) → (N, 1) (2, 4) → (2, 1)"),
+    "m5_2 = m4_2 × p1_2 (N, M) × (N, 1) → (N, M) (2, 4) × (2, 1) → (2, 4)",
+    "m8_2 = min(h_2, m7_2)",
+    "m8_2 (N, M), (N, M) → (N, M) (2, 4), (2, 4) → (2, 4)",
+    "m9_2 (N, M), (N, M), (N, M) → (N, M) (2, 4), (2, 4), (2, 4) → (2, 4)",
+    "n1_2 = (m9_2 × rsqrt(ms_t + 1e-06)) × scale",
+    "ms_t + 1e-06 (N, 1) (2, 1)",
+    "n1_2 = … × scale (N, M) × (M,) → (N, M) (2, 4) × (4,) → (2, 4)",
+]
+
+
 def test_head_of_operations_is_computed_at_each_step() -> None:
     def head(x: Any) -> Any:
         h, ops = la.LSTM(4, return_sequences=True)(x), keras.ops
@@ -242,6 +255,9 @@ def test_head_of_operations_is_computed_at_each_step() -> None:
         assert prediction is not None
         computed = prediction.equations[-1].values[0].values
         np.testing.assert_allclose(computed, y_hat[1, t], rtol=1e-10, atol=1e-13)
+    rows = [re.sub(r"  +-?\d+\.\d.*", "", line) for line in drawn(recurrence, 2, 150)]
+    rows = [" ".join(row.split()) for row in rows]
+    assert [row for row in rows if row in OPERATION_ROWS] == OPERATION_ROWS
 
 
 def test_reversed_sequence_shows_y_hat_at_its_end() -> None:
@@ -281,6 +297,7 @@ def test_only_causal_networks_return_the_last_y_hat() -> None:
     assert remarks[0].replace("4", "5") != remarks[1]
     for recurrence in followed(**SIZES, bidirectional=True):
         assert not recurrence.step(5).prediction.is_output
+        assert drawn(recurrence, 5)[-1].startswith("  y_hat_5 = … + b0 ")
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -454,7 +471,7 @@ def test_states_say_where_they_go(spec: Any, which: int, t: int, passed: list[st
     """The last step is called so; a prediction shows what its layers make of h."""
     recurrence = followed(**SIZES | spec)[which]
     shown = lines(step.body(recurrence.step(t), recurrence, Sheet(160)))
-    rows = [line for line in shown if " passed on to " in line]
+    rows = [line for line in shown if " passed on " in line]
     assert [re.split(" → passed on to ", line) for line in rows] == ([passed] if passed else [])
     is_last = t == (0 if recurrence.reverse else 5)
     assert any(line.startswith(f"t = {t} ") for line in shown) == is_last
@@ -547,7 +564,7 @@ def test_shapes_appear_where_numbers_have_room(cell: str, units: int, least: Any
         digits_seen.add(digits)
     assert [first.get(level) for level in (1, 2, 3)] == list(least)
     assert digits_seen <= {3, 4, 5, 6}
-    assert (6 in digits_seen) == (units <= 5)
+    assert digits == max(digits_seen) == (6 if units <= 5 else 3)
 
 
 @pytest.mark.parametrize("width", [30, 80, 130])
@@ -556,6 +573,8 @@ def test_long_lists_are_cut_and_counted(width: int) -> None:
     text = "\n".join(drawn(recurrence, 2, width))
     assert len(re.findall(r" \S+ … 64$", text, re.MULTILINE)) == 18
     assert len(re.findall(r" \S+ … 192$", text, re.MULTILINE)) == 4
+    text = "\n".join(lines(step.compact(recurrence.step(2), recurrence, Sheet(width))))
+    assert len(re.findall(r" \S+ … 64$", text, re.MULTILINE)) == 5
 
 
 @pytest.mark.parametrize(
@@ -766,6 +785,19 @@ def test_whole_step_has_each_operation_once(full: bool) -> None:
         np.testing.assert_allclose(found, expected[: len(found)], atol=6e-4)
     assert len(rows) == 1
     assert rows[0].startswith("y_hat_3")
+
+
+def test_full_steps_have_all_numbers_on_any_sheet() -> None:
+    (recurrence,) = followed(**SIZES | {"cell": "lstm"})
+    numbers = []
+    for width in (170, 120, 78, 40, 13):
+        shown = lines(step.body(recurrence.step(3), recurrence, Sheet(width), full=True))
+        assert max(map(len, shown)) <= width
+        found = re.findall(r"(?<=\s)-?\d+(?:\.\d+|e-\d+)", "\n".join(shown))
+        numbers.append([float(number) for number in found])
+    assert len(numbers[0]) == 4 + 4 * 20 + (2 + 4 + 3 + 3 + 1 + 2) * 5 + 2 * 3
+    for narrow in numbers[1:]:
+        np.testing.assert_allclose(narrow, numbers[0], atol=6e-4)
 
 
 def test_narrow_steps_keep_operands_of_products() -> None:

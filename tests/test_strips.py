@@ -289,8 +289,15 @@ def test_each_line_may_have_its_own_scale(steps: int) -> None:
     alone = [rows(strip("signed", values[:, [unit]]))[0] for unit in (0, 1)]
     assert [row.split() for row in both] == [row.split() for row in alone]
     assert rows(strip("signed", values))[0] != both[0]
-    for end in (*values.min(axis=0), *values.max(axis=0)):
-        assert f"{end:.3g}" in key(strip("signed", values, own_scales=True))
+    ends = zip(values.min(axis=0), values.max(axis=0), strict=True)
+    named = [f"h[{unit}] {low:.3g} to {high:.3g}" for unit, (low, high) in enumerate(ends)]
+    assert key(strip("signed", values, own_scales=True)).endswith(": " + ", ".join(named))
+    assert "h[" not in key(strip("signed", values))
+    for own in (True, False):  # marks are explained where cells hold no numbers
+        marks = {PLUS[-1], MINUS[-1]} & {*key(strip("signed", values, own_scales=own))}
+        assert len(marks) == (2 if steps == 60 else 0)
+    first = values[:, [0]]  # a line alone needs no scale of its own
+    assert key(strip("signed", first, own_scales=True)) == key(strip("signed", first))
 
 
 # --- Marks --------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def assert_texts(box: LayerBox, words: str) -> None:
         texts = [lanes[0].remark, unrolled.each_step]
         if len(lanes) > 1:
             texts = [*(text for lane in lanes for text in (lane.name, lane.remark)), texts[1]]
-        assert unrolled.merge.partition("=")[0] in words
+        assert unrolled.merge in words
         assert all(equation in words for equation in unrolled.equations)
     for text in texts:
         assert text in words
@@ -231,7 +231,12 @@ def test_steps_are_drawn_on_narrow_sheets(cell: str, way: str) -> None:
     result = inspected(cell, way)
     narrow, wider = (drawn(result, Sheet(width)) for width in (32, 50))
     for lines in (narrow, wider):
-        assert {len(steps) > 1 for steps in drawn_lanes(lines)} == {way != "one step"}
+        found = drawn_lanes(lines)
+        assert {len(steps) > 1 for steps in found} == {way != "one step"}
+        for steps, lane in zip(found, lanes_of(result, found), strict=True):
+            for left, right in pairwise(steps):
+                between = lines[left.top][left.right + 1 : right.left].split()
+                assert set(between) <= {lane.recurrent_kernel}
     for steps, lane in zip(found := drawn_lanes(wider), lanes_of(result, found), strict=True):
         for row, state in enumerate(lane.states, steps[0].top + 1):
             labels = state.labels[:1]
@@ -460,16 +465,23 @@ def test_large_weights_are_drawn_to_one_scale(units: int) -> None:
     assert f"{scale:,} rows" in words
 
 
-def test_small_weights_do_not_hide_the_recurrence() -> None:
+#: Sizes, how many lines each weight takes, and which weights are cut.
+CUT: list[tuple[dict[str, Any], list[int], list[bool]]] = [
+    ({"K": 1000}, [3, 5, 1, 5, 1], [False] * 3 + [True] * 2),
+    ({"D": 20, "K": 1000}, [10, 3, 1, 3, 1], [False] * 3 + [True] * 2),
+    ({"M": 20, "K": 100}, [1, 5, 1, 5, 1], [False] * 5),
+]
+
+
+@pytest.mark.parametrize(("sizes", "lines", "cuts"), CUT)
+def test_small_weights_do_not_hide_the_recurrence(sizes: Any, lines: Any, cuts: Any) -> None:
     """A thousand outputs do not make a point of the recurrent kernel: they are cut."""
-    result = inspected("simple", K=1000)
-    kernel, recurrent = (rectangle(result, w, Sheet()) for w in result.layers[0].weights[:2])
-    assert len(recurrent.lines) == 5
-    for weight in result.layers[1].weights:
-        cut_one = rectangle(result, weight, Sheet())
-        assert cut_one.width == Sheet().width
-        assert "cut" in cut_one.heading
-    assert "cut" not in kernel.heading + recurrent.heading
+    result = inspected("simple", **sizes)
+    found = [rectangle(result, w, Sheet()) for layer in result.layers for w in layer.weights]
+    assert [len(one.lines) for one in found] == lines
+    assert ["cut" in one.heading for one in found] == cuts
+    for one, is_cut in zip(found, cuts, strict=True):
+        assert one.width < Sheet().width or is_cut
 
 
 def test_weights_that_are_too_high_are_cut() -> None:
