@@ -480,6 +480,26 @@ def test_states_say_where_they_go(spec: Any, which: int, t: int, passed: list[st
     assert bool(owned) == is_output
 
 
+#: A model, one of its recurrences, and where its states go at step 2 and at the last one.
+TAKEN = [
+    ("encoder, decoder", 0, ["h1_2, c1_2: t = 3", "h1_8, c1_8: lstm_1"]),
+    ("encoder, decoder", 1, ["h2_2, c2_2: t = 3"]),
+    ("encoder, decoder, both", 1, ["h1←_2, c1←_2: t = 1", "h1←_0, c1←_0: bidirectional_1"]),
+    ("given states", 1, ["h2_2: t = 3, gru_1", "h2_5: gru_1"]),
+    ("states alone", 0, ["h_2, c_2: t = 3", "h_5, c_5: concatenate"]),
+]
+
+
+@pytest.mark.parametrize(("name", "which", "rows"), TAKEN)
+def test_final_states_go_on_at_the_end(name: str, which: int, rows: list[str]) -> None:
+    """To layers that take them, also to start from them; sequences go on at each step."""
+    recurrence, shown = followed(model_of(name), N=2)[which], []
+    for t in (2, 0 if recurrence.reverse else recurrence.count - 1):
+        shown += lines(step.body(recurrence.step(t), recurrence, Sheet(160)))
+    passed = [line.replace(" → passed on to ", ": ") for line in shown if " passed on " in line]
+    assert passed == rows
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_time_line_is_as_long_as_the_sheet(reverse: bool) -> None:
     """The step that is shown stands in proportion; on a narrow sheet there are words alone."""

@@ -95,13 +95,15 @@ class RecurrenceSteps:
         """Whether the sequence is processed in reverse."""
         return self.direction.reverse
 
-    @property
-    def users(self) -> tuple[str, ...]:
-        """The layers that take the output of this one."""
+    def users(self, *, at_end: bool) -> tuple[str, ...]:
+        """Return the layers that take what leaves at each step, or all of them ``at_end``."""
+        shapes = self.network.node_shapes[self.position]
+        each = 0 if shapes.final else shapes.joined  # so many outputs are sequences
         users = (
             node.name
             for node in self.network.nodes
-            if self.position in {tap.node for tap in node.sources}
+            for tap in (*node.sources, *node.initial)
+            if tap.node == self.position and (at_end or tap.output < each)
         )
         return tuple(dict.fromkeys(users))
 

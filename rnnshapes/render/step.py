@@ -265,10 +265,9 @@ def _destinations(step: StepView, recurrence: RecurrenceSteps) -> Iterator[str]:
     """Yield where the states go from here: to the next step, and to other layers."""
     next_t = step.t + (-1 if recurrence.reverse else 1)
     is_last = not 0 <= next_t < step.count
-    shapes = recurrence.network.node_shapes[recurrence.position]
     destinations = [] if is_last else [f"t = {next_t}"]
-    if step.prediction is None and (is_last or not shapes.final):
-        destinations += recurrence.users
+    if step.prediction is None:
+        destinations += recurrence.users(at_end=is_last)
     if is_last:
         yield f"t = {step.t} is the last step"
     if destinations:
