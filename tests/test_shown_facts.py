@@ -942,6 +942,12 @@ def test_errors_over_time_may_have_other_lengths() -> None:
         assert ("" in row.cells[1:4] + row.cells[7:], {*row.cells[4:7]} == {""}) == (False, t > 2)
 
 
+def test_fixed_point_without_steps_has_one_table() -> None:
+    """Errors over time are those of states, and of an output at each step."""
+    (table,) = tables_of(rnnshapes.quantize(as_a_whole()), parts=frozenset({"all"}))
+    assert table.rows[-1].cells[0] == "y_hat"
+
+
 def test_output_in_fixed_point_is_the_verdict() -> None:
     last = shown(quantized()).split("\n")[-1]
     (value,) = [value for value in quantized().values if value.name == "y_hat"]
@@ -957,6 +963,12 @@ def test_output_in_fixed_point_is_the_verdict() -> None:
 
 
 # --- A trace ------------------------------------------------------------------------------------
+
+
+def as_a_whole() -> Any:
+    """Return a model whose only recurrence is computed as a whole."""
+    parts = (la.ConvLSTM1D(4, 3), la.Flatten(), la.Dense(2, name="out"))
+    return randomized(sequential(*parts, shape=(6, 8, 3)))
 
 
 @cache
@@ -983,6 +995,7 @@ def traced(name: str = "plain", *, keras: bool = False) -> Any:
         "joined": lambda: sequential(la.LSTM(4, **sequence), la.Flatten(), la.Dense(9)),
         "joined by few": lambda: sequential(la.LSTM(4, **sequence), la.Flatten(), la.Dense(8)),
         "convolved": lambda: sequential(la.Conv1D(4, 2), la.GRU(3), la.Dense(2)),
+        "as a whole": as_a_whole,
         "own": lambda: sequential(Doubled(name="own"), la.GRU(3), la.Dense(2)),
         "two own": lambda: sequential(
             Doubled(name="own"), Doubled(name="other"), la.GRU(3), la.Dense(2)
@@ -1066,6 +1079,12 @@ TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Wor
         [("predict", "…")],
     ),
     "convolved": (lambda: traced("convolved"), {}, ["strong: y_hat"], [("strong: y_hat", "gru")]),
+    "as a whole": (
+        lambda: traced("as a whole", keras=True),
+        {},
+        [("output", "Keras"), ("good: ", "Keras 3")],
+        [", t = ", "h_t"],
+    ),
     "in reverse": (
         lambda: traced("reverse"),
         {},

@@ -33,7 +33,7 @@ def document(result: Quantization, view: View) -> Document:
     if view.has("summary"):
         blocks.append(_values(result))
         blocks.append(Line("error = fixed point - float64; saturated = beyond the format", "dim"))
-    blocks.append(_over_time(result, None if view.has("numbers") else _SUMMARY_STEPS))
+    blocks += _over_time(result, None if view.has("numbers") else _SUMMARY_STEPS)
     blocks += _verdict(result)
     return tuple(blocks)
 
@@ -167,10 +167,12 @@ def _share(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
 
 
-def _over_time(result: Quantization, most: int | None) -> Table:
-    """Return a row for each step with the errors of the states and of the last output."""
+def _over_time(result: Quantization, most: int | None) -> Iterator[Table]:
+    """Yield a row for each step with the errors of the states and of the last output, if any."""
     shown = [value for value in result.values if value.timed and _is_result(value)]
-    steps = max((len(value.errors) for value in shown), default=0)
+    if not shown:
+        return
+    steps = max(len(value.errors) for value in shown)
     columns = [Column("t", numeric=True)]
     for number, value in enumerate(reversed(shown)):
         columns[1:1] = [
@@ -185,7 +187,7 @@ def _over_time(result: Quantization, most: int | None) -> Table:
             for value in shown:
                 cells += _step_cells(value, t)
         table.append(Row(tuple(cells), "dim" if t is None else "plain"))
-    return Table("Error over time", tuple(columns), tuple(table), "--format csv")
+    yield Table("Error over time", tuple(columns), tuple(table), "--format csv")
 
 
 def _is_result(value: QuantizedValue) -> bool:

@@ -240,18 +240,18 @@ def _one_step(result: Trace, view: View) -> Iterator[Drawing]:
 
     The run is repeated for it, which is not worth the time where it is long.
     """
-    if result.network.max_steps > _MOST_STEPS_REPEATED and not view.has_step_range:
+    network = result.network
+    is_long = network.max_steps > _MOST_STEPS_REPEATED and not view.has_step_range
+    if is_long or not network.recurrent:  # it has recurrences that are computed as a whole
         return
     try:
-        recurrence = next(iter(result.recurrences(view.sample)), None)
+        recurrence, *_ = result.recurrences(view.sample)
     except TooLargeError:  # beside the result, which is shown without it
-        return
-    if recurrence is None:
         return
     first = view.start or 0
     t = first if view.has_step_range else min(1, recurrence.count - 1)
     shown = recurrence.step(min(t, recurrence.count - 1))
-    of_layer = f" of {recurrence.name}" if len(result.network.groups) > 2 else ""
+    of_layer = f" of {recurrence.name}" if len(network.groups) > 2 else ""
     title = f"One step{of_layer}, t = {shown.t}"
     if len(shown.equations) == 1:
         title = f"{title}:  {shown.equations[0].general}"
