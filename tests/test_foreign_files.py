@@ -33,6 +33,7 @@ from rnnshapes.load.foreign import (
 from rnnshapes.load.regular_file import require_regular
 from rnnshapes.render import schemas
 from tests.helpers import foreign
+from tests.helpers.blocks import lines_of, tables_of
 from tests.helpers.commands import mentioning
 from tests.helpers.foreign import pickled_dict, pickled_tensor, state_dict, written
 
@@ -297,6 +298,25 @@ def test_weights_of_integers_contradict(tmp_path: Path, run) -> None:
     path = written(tmp_path / "m.safetensors", foreign.safetensors(arrays))
     assert run("inspect", path).status == 1
     assert run("trace", path, "--T", "2").status == 2
+
+
+def test_screen_shows_gates_and_equations_of_modules(tmp_path: Path) -> None:
+    """Gates lie in the rows of matrices and vectors; other directions and layers are named."""
+    arrays = state_dict("lstm", 4, 6, layers=2, both=True, prefix="enc.")
+    arrays |= state_dict("gru", 4, 7, prefix="dec.")
+    arrays["head.weight"] = np.ones((2, 11), "float32")
+    result = rnnshapes.inspect(written(tmp_path / "m.pt", foreign.torch_file(arrays)))
+    text = "\n".join(lines_of(result, width=200))
+    (line,) = [line for line in text.split("\n") if "bias_hh" in line]
+    assert "weight_ih, weight_hh, bias_ih and bias_hh" in line
+    assert ("c~ is PyTorch's g" in line, "h~ is PyTorch's n" in line) == (True, True)
+    order = [("enc.l0, enc.l1: i ", " 6:12 ", " 18:24"), ("dec: r ", " 7:14 ", " 14:21")]
+    for words in order:
+        assert any(all(word in line for word in words) for line in text.split("\n"))
+    for symbols in ("Wx1← Wh1← bx1← bh1←", "as enc.l0, with Wx2 Wh2 bx2 bh2"):
+        assert symbols in text
+    (row,) = [row for row in tables_of(result, width=200)[0].rows if "head" in row.cells[0]]
+    assert row.cells[-2:] == ("not supported", "22")
 
 
 def test_keras_has_no_such_layers(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_gates_name_their_columns() -> None:
         assert words in gates
 
 
+def test_gates_lie_alike_in_all_weights() -> None:
+    convolved = sequential(la.ConvLSTM1D(4, 3), la.Flatten(), la.Dense(2), shape=(6, 8, 3))
+    for result in (inspected(), rnnshapes.inspect(convolved)):
+        (line,) = [line for line in lines_of(result) if "recurrent_kernel and bias" in line]
+        assert "in the last axis" in line
+
+
 def test_gates_of_each_weight_have_their_slices() -> None:
     """Only a bias of two rows has names of rows; Dense has no gates."""
     result = rnnshapes.inspect(N=2, T=6, D=3, M=4, K=5, cell="gru")

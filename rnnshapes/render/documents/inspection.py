@@ -545,7 +545,7 @@ def _own_letter(result: Inspection) -> str:
 def _gate_axis_text(weight: WeightReport) -> str:
     """Return along which axis the gates of a weight lie."""
     axis = weight.gates[0].axis
-    if axis == len(weight.shape) - 1 and axis < 2:
+    if axis == len(weight.shape) - 1:
         return "side by side in the last axis"
     return "in the rows" if len(weight.shape) == 2 else f"along axis {axis}"
 
@@ -665,7 +665,7 @@ def _layer_equations(
     patterns = tuple((each.direction, each.pattern) for each in equations if each.pattern)
     first = tuple(pattern for direction, pattern in patterns if direction == 0)
     each = (symbol for weight in layer.weights for symbol in weight.symbol.split())
-    symbols = list(dict.fromkeys(symbol.rstrip("→←") for symbol in each))
+    symbols = list(dict.fromkeys(symbol.rstrip("→←").removesuffix("ᵀ") for symbol in each))
     is_repeated = bool(patterns) and patterns in seen
     if is_repeated:
         yield f"{layer.name}: as {seen[patterns]}, with {' '.join(symbols)}", ""
