@@ -256,13 +256,11 @@ class Session:
 
     def _with_bounds(self, result: Trace, weights: Weights) -> Trace:
         """Add the error and its bound at each step, where Keras has run."""
-        from rnnshapes.load import inputs
-        from rnnshapes.verification import residuals
+        from rnnshapes.verification.residuals import network_step_errors
 
         if result.keras is None:
             return result
-        xs = [inputs.full_array(source) for source in self.sources]
-        step_errors = residuals.network_step_errors(self.network, weights, xs, result.keras)
+        step_errors = network_step_errors(self.network, weights, self._xs(), result.keras)
         return replace(result, step_errors=step_errors)
 
 

@@ -154,7 +154,7 @@ def test_formats_are_for_people_or_programs(form: str, name: str | None, kind: A
         else:
             with pytest.raises(InputError, match="--view"):
                 target.view(parts, INSPECT_PARTS)
-    assert target.most_rows is None
+    assert not target.is_abridged
 
 
 #: A format, a network, what is asked for, and what has to be computed.

@@ -1043,7 +1043,7 @@ TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Wor
     "several equations": (lambda: traced("lstm"), {}, [", t = 1"], [("t = 1", "h_t")]),
     "stack": (lambda: traced("stack"), {}, [("simple_rnn", "t = 1")], []),
     "one step": (lambda: traced("one step"), {}, [", t = 0"], []),
-    "long": (lambda: traced("long"), {"most_rows": 30}, ["19,991"], [", t = "]),
+    "long": (lambda: traced("long"), {"abridged": True}, ["19,991"], [", t = "]),
     "long, chosen step": (lambda: traced("long"), {"start": 7, "end": 9}, ["t = 7"], ["19,9"]),
     "x": (lambda: replace(traced(), source="x"), {}, ["x (2, 6, 3)"], [("x (2", "seed")]),
     "NaN": (lambda: replace(traced(), not_finite=NAN), {}, [("warning: ", "1,234")], []),
@@ -1212,7 +1212,7 @@ def test_chosen_steps_stand_in_all_tables() -> None:
             view = View(parts=frozenset({part}), start=start, end=end, width=200)
             (table,) = [b for b in render.to_document(traced(), view) if isinstance(b, Table)]
             assert [row.cells[0] for row in table.rows] == list(map(str, steps))
-        text = shown(traced("long"), part, start=5, end=65, most_rows=30, width=200)
+        text = shown(traced("long"), part, start=5, end=65, abridged=True, width=200)
         assert "plain | 35 |" in text
 
 
@@ -1232,17 +1232,15 @@ def test_json_of_a_trace_has_its_engine() -> None:
 def test_middle_is_left_out_of_long_tables(part: str, least: int, ends: int) -> None:
     for steps in (least, least + 1):
         result = rnnshapes.trace(T=steps, keras=False)
-        view = View(parts=frozenset({part}), most_rows=30, width=200)
+        view = View(parts=frozenset({part}), abridged=True, width=200)
         (table,) = [b for b in render.to_document(result, view) if isinstance(b, Table)]
-        assert len(table.rows) == (steps if steps == least else 2 * ends + 1)
-        lines = shown(result, part, most_rows=30).split("\n")
+        middle = [*range(ends), "…", *range(steps - ends, steps)]
+        numbers = range(steps) if steps == least else middle
+        assert [row.cells[0] for row in table.rows] == list(map(str, numbers))
+        lines = shown(result, part, abridged=True).split("\n")
         omitted = f"dim: {steps - 2 * ends} "
         assert any(omitted in line for line in lines) == (steps > least)
         assert len(shown(result, part).split("plain | ")) >= steps
-        few = View(parts=frozenset({part}), most_rows=least - 1, width=200)
-        (table,) = [b for b in render.to_document(result, few) if isinstance(b, Table)]
-        middle = [*range(ends), "…", *range(steps - ends, steps)]
-        assert [row.cells[0] for row in table.rows] == list(map(str, middle))
 
 
 def test_drawings_name_what_they_draw() -> None:

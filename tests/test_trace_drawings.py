@@ -191,7 +191,7 @@ def test_quantities_only_drawn_are_not_left_out() -> None:
     for show, said in ((("y",), False), (None, True)):
         lines = [
             b.text
-            for b in render.to_document(result, View(most_rows=30, show=show, parts=BOTH))
+            for b in render.to_document(result, View(abridged=True, show=show, parts=BOTH))
             if isinstance(b, Line)
         ]
         assert any("not shown" in line for line in lines) == said

@@ -303,7 +303,7 @@ def _compute_trace(
     shown = parse_view(network.size("N"), network.max_steps, selection.sample, selection.steps)
     requested = tracing.check_show(network, "y" if selection.show is None else selection.show)
     shown = replace(
-        shown, most_rows=target.most_rows, show=requested, parts=view.parts, width=view.width
+        shown, abridged=target.is_abridged, show=requested, parts=view.parts, width=view.width
     )
     options: Any = {
         "show": target.quantities(network, requested),

@@ -78,7 +78,7 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
 
 
 def _size_option(name: str) -> object:
-    def parse(text: str | int) -> int:
+    def parse(text: str) -> int:
         return _size(name, text)
 
     text = f"Set the number of {SIZE_MEANINGS[name]} (default: {DEFAULT_SIZES[name]})."
@@ -86,8 +86,8 @@ def _size_option(name: str) -> object:
 
 
 def _hidden_option() -> object:
-    def parse(text: str | list[int]) -> list[int]:
-        return [_size("M", part) for part in text.split(",")] if isinstance(text, str) else text
+    def parse(text: str) -> list[int]:
+        return [_size("M", part) for part in text.split(",")]
 
     def flatten(value: Any) -> Any:
         return [size for sizes in value for size in sizes] if value else None
@@ -103,7 +103,7 @@ def _hidden_option() -> object:
     )
 
 
-def _size(name: str, text: str | int) -> int:
+def _size(name: str, text: str) -> int:
     try:
         return check_size(name, _integer(text))
     except InputError as error:
@@ -124,7 +124,7 @@ def _seed(text: str | int) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def _tolerance(text: str | float) -> float | None:
+def _tolerance(text: str) -> float | None:
     from rnnshapes.port.inexact_verdict import check_tolerance
 
     try:

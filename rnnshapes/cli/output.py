@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnshapes import render
 from rnnshapes.cli.options import OutputArguments
 from rnnshapes.cli.streams import guard_stdout, is_terminal, write_stderr
 from rnnshapes.errors import InputError
@@ -48,9 +47,9 @@ class OutputTarget:
         return self.plot is not None or self.format == "html"
 
     @property
-    def most_rows(self) -> int | None:
-        """Largest number of time steps in a table, ``None`` for all of them."""
-        return render.MOST_ROWS if self.path is None and is_terminal(sys.stdout) else None
+    def is_abridged(self) -> bool:
+        """Whether the middle of long tables is left out."""
+        return self.path is None and is_terminal(sys.stdout)
 
     def view(self, parts: str, known: Mapping[str, str]) -> View:
         """Return the view of ``--view``, as wide as the output.

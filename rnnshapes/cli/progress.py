@@ -17,14 +17,13 @@ _MIN_TEXT = 20
 
 
 @contextmanager
-def show_progress(text: str, unit: str = "steps") -> Iterator[None]:
+def show_progress(text: str) -> Iterator[None]:
     """Show a spinner on standard error while the block runs, if that is a terminal.
 
     The first report of progress turns the spinner into a bar.
 
     Args:
         text: What the block does, shown beside the spinner or bar.
-        unit: What the bar counts.
     """
     if not is_terminal(sys.stderr):
         yield
@@ -45,8 +44,8 @@ def show_progress(text: str, unit: str = "steps") -> Iterator[None]:
 
         def update(done: int, total: int) -> None:
             if done < total and len(bars.columns) == len(columns):
-                layout = _bar_layout(text, f"{total:,}/{total:,} {unit}", console.width)
-                count = f"{{task.completed:,}}/{{task.total:,}} {unit}"
+                layout = _bar_layout(text, f"{total:,}/{total:,} steps", console.width)
+                count = "{task.completed:,}/{task.total:,} steps"
                 count = count if layout.shows_count else "{task.percentage:>3.0f} %"
                 bars.columns = (*columns, BarColumn(layout.bar), TextColumn(count, markup=False))
                 shown = layout.text if unicode else layout.text.replace("…", ".")

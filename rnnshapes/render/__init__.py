@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from rnnshapes.render.formats.c_header import CHeader
 
-#: How many time steps a terminal and a notebook show at most; else the middle is left out.
-MOST_ROWS = 30
-
 
 def to_document(result: Result, view: View | None = None) -> Document:
     """Return the tables, lines and drawings that a person sees, of the part ``view``."""
@@ -75,7 +72,7 @@ def to_text(result: Result) -> str:
 
     stream = StringIO()
     width = get_terminal_size().columns
-    view = View(most_rows=MOST_ROWS, width=width)
+    view = View(abridged=True, width=width)
     terminal.draw(to_document(result, view), terminal.plain(stream, width))
     return stream.getvalue().rstrip("\n")
 
@@ -84,7 +81,7 @@ def to_html(result: Result) -> str:
     """Return the document as HTML for a notebook, with the middle left out."""
     from rnnshapes.render.formats import notebook
 
-    return "".join(notebook.chunks(to_document(result, View(most_rows=MOST_ROWS))))
+    return "".join(notebook.chunks(to_document(result, View(abridged=True))))
 
 
 def to_figure(result: Result) -> Figure:

@@ -51,6 +51,11 @@ def network_text(network: Network) -> str:
     return f"{', '.join(inputs)} → {count}   {sizes}"
 
 
+def network_line(network: Network, meaning: Meaning = "strong") -> Line:
+    """Return a line that describes a network."""
+    return Line(network_text(network), meaning, indent=2)
+
+
 def format_text(path: str, kind: str, framework: str) -> str:
     """Return what a file is, without the ending of its name: ``PyTorch``, ``ONNX``.
 

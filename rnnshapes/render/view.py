@@ -41,8 +41,8 @@ class View:
         sample: The number of the sample.
         start: The first time step; None for that of the sequence.
         end: The step after the last one; None for the end of the sequence.
-        most_rows: How many time steps a table may have before its middle is left out; None for
-            any number. What goes into a file is not cut, except in a picture of a terminal.
+        abridged: Whether the middle of a long table is left out, as on a terminal. What goes into
+            a file is not cut, except in a picture of a terminal.
         parts: The names of the parts that are shown, as in ``--view``.
         show: The quantities of a trace that stand in tables; None for all that it has.
         embedded: Whether a plot stands on a page, whose heading names the network, and not alone
@@ -53,7 +53,7 @@ class View:
     sample: int = 0
     start: int | None = None
     end: int | None = None
-    most_rows: int | None = None
+    abridged: bool = False
     parts: frozenset[str] = frozenset({"summary"})
     show: tuple[str, ...] | None = None
     embedded: bool = False

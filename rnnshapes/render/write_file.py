@@ -202,7 +202,7 @@ def _chunks(result: Result, form: str, view: View, encoding: str) -> Iterable[st
         case _:  # svg: what a terminal shows, which leaves out the middle of what is long
             from rnnshapes.render.formats import svg
 
-            terminal_view = replace(view, most_rows=render.MOST_ROWS)
+            terminal_view = replace(view, abridged=True)
             return (svg.picture(render.to_document(result, terminal_view)),)
 
 

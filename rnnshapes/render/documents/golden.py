@@ -10,7 +10,7 @@ from rnnshapes.ops.activations import Array
 from rnnshapes.ops.dims import shape_text
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.formats.c_header import CHeader, about_layers
-from rnnshapes.render.phrases import gates_text, network_text, sizes_record
+from rnnshapes.render.phrases import gates_text, network_line, network_text, sizes_record
 from rnnshapes.render.view import View
 
 
@@ -67,7 +67,7 @@ def document(result: Golden, view: View) -> Document:
         Column("what it is", rank=3),
     )
     return (
-        Line(network_text(result.network), "strong"),
+        network_line(result.network),
         Line(f"x: {result.source}"),
         Table("Arrays", columns, tuple(rows), elsewhere="result.to_dict()"),
         Line(note_on_arrays(result)),

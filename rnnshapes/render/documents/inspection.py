@@ -45,7 +45,7 @@ from rnnshapes.render.phrases import (
     gates_text,
     listed_text,
     names_text,
-    network_text,
+    network_line,
     sizes_record,
     warning_line,
 )
@@ -77,7 +77,7 @@ def document(result: Inspection, view: View) -> Document:
 def symbolic_part(result: Inspection, view: View) -> Document:
     """Return what needs no Keras, so that it can be shown at once."""
     return (
-        Line(network_text(result.network), "strong", indent=2),
+        network_line(result.network),
         *_warnings(result),
         Line(""),
         Line(_total(result, view.width), "strong"),
@@ -470,7 +470,7 @@ def _total(result: Inspection, width: int) -> str:
 
     What does not fit is left out: first the numbers in the formula, then the formula.
     """
-    layers = [layer for layer in result.network.layers if layer.groups and layer.weights]
+    layers = [layer for layer in result.network.layers if layer.weights]
     counts = [count_text(layer.params) for layer in result.layers if layer.weights]
     formula, numbers = result.formula, ""
     if any(map(str.isalpha, formula)):
@@ -731,7 +731,7 @@ def _warnings(result: Inspection) -> Iterator[Line]:
         yield warning_line(f"{names_text(names)}: {text}")
     if result.file is not None:
         for text in result.file.notes:
-            yield Line(f"! {result.file.path}: {text}", "warning", indent=2)
+            yield warning_line(f"{result.file.path}: {text}")
 
 
 def _failures(file: FileCheck) -> Iterator[Line]:

@@ -31,7 +31,7 @@ from rnnshapes.render.phrases import (
     input_text,
     labelled_line,
     names_text,
-    network_text,
+    network_line,
     ratio_cells,
     sizes_record,
     verdict_lines,
@@ -339,9 +339,8 @@ def _agreement(result: PortVerification, view: View) -> Iterator[Line]:
     some = result.unknown_arrays or any(check.left_out for check in result.checks)
     worst = share_text(max(check.ratio for check in result.checks))
     numbers = "the only number" if compared == 1 else f"all {count_text(compared)} numbers"
-    verb = "was" if compared == 1 else "were"
     details = (
-        numbers + f" that {verb} compared" * bool(some),
+        numbers + " compared" * bool(some),
         f"at most {worst} of the rounding bound",
         " and ".join(dict.fromkeys(check.narrow_dtype or result.dtype for check in result.checks)),
     )
@@ -452,7 +451,7 @@ def _summary(result: PortVerification) -> Iterator[Line | Table]:
     yield from _warnings(result)
     source = input_text(result.source)
     yield Line(f"{result.port}, in {result.dtype}{source and f'; {source}'}", "dim")
-    yield Line(network_text(result.network), "dim", indent=2)
+    yield network_line(result.network, "dim")
     columns = (
         Column(""),
         Column("array"),

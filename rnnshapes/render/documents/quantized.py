@@ -9,7 +9,7 @@ from typing import Any
 from rnnshapes.forward.quantized import Quantization, QuantizedValue
 from rnnshapes.render.document import Column, Document, Line, Row, Table
 from rnnshapes.render.number_text import magnitude_text, ratio_bar
-from rnnshapes.render.phrases import network_text, sizes_record, warning_line
+from rnnshapes.render.phrases import network_line, network_text, sizes_record, warning_line
 from rnnshapes.render.view import View
 
 #: Share of a value's numbers beyond its format, above which a warning says so.
@@ -25,7 +25,7 @@ _STATES = ("h", "c")
 def document(result: Quantization, view: View) -> Document:
     """Return a row for each value, and the errors of states and outputs over time."""
     blocks: list[Line | Table] = [
-        Line(network_text(result.network), "strong", indent=2),
+        network_line(result.network),
         Line(f"x: {result.source}", "dim", indent=2),
         Line(_scheme_text(result), "dim", indent=2),
     ]
@@ -96,8 +96,7 @@ def _scheme_text(result: Quantization) -> str:
     operands = f"kernels, x and h in {scheme.operands} bits"
     if scheme.weights != scheme.operands:
         operands = f"kernels in {scheme.weights} bits, x and h in {scheme.operands}"
-    scale = "each with its own scale, kernels by column" if scheme.by_column else ""
-    scale = scale or "each with its own scale"
+    scale = "each with its own scale" + ", kernels by column" * scheme.by_column
     return f"{scheme.name}: {operands}, gates and c in {scheme.values}; {scale}"
 
 

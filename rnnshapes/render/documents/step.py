@@ -10,7 +10,7 @@ from rnnshapes.forward.recurrence_steps import RecurrenceSteps, TracedStep
 from rnnshapes.forward.step_view import EvaluatedEquation, StepValue
 from rnnshapes.render import step
 from rnnshapes.render.document import Document, Drawing, Line, Sheet, StyledLines
-from rnnshapes.render.phrases import input_text, network_text, sizes_record
+from rnnshapes.render.phrases import input_text, network_line, sizes_record
 from rnnshapes.render.view import View
 
 
@@ -19,7 +19,7 @@ def document(result: TracedStep, view: View) -> Document:
     count = len(result.recurrences)
     source = input_text(result.source)
     return (
-        Line(network_text(result.network), "strong", indent=2),
+        network_line(result.network),
         *([Line(source, indent=2)] if source else []),
         *(
             Drawing(

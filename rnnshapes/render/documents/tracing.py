@@ -31,10 +31,11 @@ from rnnshapes.render.phrases import (
     difference_record,
     engine_record,
     engine_text,
-    network_text,
+    network_line,
     not_finite_record,
     not_finite_text,
     sizes_record,
+    warning_line,
 )
 from rnnshapes.render.text_art import strips
 from rnnshapes.render.view import View
@@ -80,7 +81,7 @@ class Series(NamedTuple):
 def document(result: Trace, view: View) -> Document:
     """Return the time steps of one sample, and how NumPy and Keras compare."""
     return (
-        Line(network_text(result.network), "strong", indent=2),
+        network_line(result.network),
         *_warnings(result),
         *_sources(result),
         *(_summary(result, view) if view.has("summary") else ()),
@@ -547,9 +548,7 @@ def _shown_steps(t: int, view: View, at_each_end: int = _STEPS_AT_EACH_END) -> S
 
 def _omits_middle(steps: int, view: View, at_each_end: int) -> bool:
     """Return whether the middle of so many steps is left out; never of chosen steps."""
-    if view.has_step_range or view.most_rows is None:
-        return False
-    return steps > min(view.most_rows, 2 * at_each_end + 2)
+    return view.abridged and not view.has_step_range and steps > 2 * at_each_end + 2
 
 
 def _omitted_steps(
@@ -573,22 +572,18 @@ def _warnings(result: Trace) -> Iterator[Line]:
     """Yield what is wrong with the input, and what is not supported or has another meaning."""
     network = result.network
     if result.not_finite is not None:
-        yield Line(f"! {not_finite_text(result.not_finite)}", "warning", indent=2)
+        yield warning_line(not_finite_text(result.not_finite))
     for name, meaning in network.known_differences.items():
-        yield Line(f"! {name}: {meaning}", "warning", indent=2)
+        yield warning_line(f"{name}: {meaning}")
     if result.unsupported:
         layers = ", ".join(result.unsupported)
-        values = "Its values come" if len(result.unsupported) == 1 else "Their values come"
-        text = f"! Not supported: {layers}. {values} from Keras."
-        yield Line(text, "warning", indent=2)
+        yield warning_line(f"not supported: {layers}; values come from Keras")
     if len(network.outputs) > 1:
         first, *others = [network.nodes[tap.node].name for tap in network.outputs]
         remedy = "--layer shows another" if network.not_in_keras else "rnnshapes verify checks all"
-        yield Line(
-            f"! The model has {len(network.outputs)} outputs; only the first, {first}, is shown, "
-            f"not {', '.join(others)}. {remedy}.",
-            "warning",
-            indent=2,
+        yield warning_line(
+            f"The model has {len(network.outputs)} outputs; only the first, {first}, is shown, "
+            f"not {', '.join(others)}. {remedy}."
         )
 
 
@@ -617,8 +612,9 @@ def _verdict(result: Trace) -> Iterator[Line]:
         values, keras = result.output, result.keras.outputs[0]
     if np.isnan(values).any() or np.isnan(keras).any():
         quantity = "output" if result.y_hat is None else "y_hat"
-        text = f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
-        yield Line(f"! {text}", "warning", indent=2)
+        yield warning_line(
+            f"{quantity} is NaN, first at {difference.index}: there is no difference to compute"
+        )
         return
     finite = np.isfinite(values) & np.isfinite(keras)
     size = magnitude_text(float(np.max(np.abs(values - keras), where=finite, initial=0.0)))
@@ -629,7 +625,7 @@ def _verdict(result: Trace) -> Iterator[Line]:
     else:
         text = f"{version} differs by up to {size}, at {difference.index} (it computes in {dtype})"
         remedy = "run rnnshapes verify to see whether rounding explains it"
-        yield Line(f"! {text}; {remedy}", "warning", indent=2)
+        yield warning_line(f"{text}; {remedy}")
 
 
 def _notes(result: Trace, sample: int) -> Iterator[Line]:

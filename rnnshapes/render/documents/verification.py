@@ -22,7 +22,7 @@ from rnnshapes.render.phrases import (
     labelled_line,
     listed_text,
     names_text,
-    network_text,
+    network_line,
     not_finite_record,
     not_finite_text,
     ratio_cells,
@@ -142,7 +142,7 @@ def _precisions(result: Verification) -> str:
 def _summary(result: Verification) -> Iterator[Line | Table]:
     """Yield warnings, a row for each layer, and how far both whole runs differ."""
     yield from _warnings(result)
-    yield Line(network_text(result.network), "dim", indent=2)
+    yield network_line(result.network, "dim")
     columns = (
         Column(""),
         Column("part of the model"),
@@ -211,7 +211,7 @@ def _failure(result: Verification) -> Iterator[Line | Table]:
     """Yield the reason of a failure, warnings, and the checks that failed."""
     yield from _reasons(result)
     yield from _warnings(result)
-    yield Line(network_text(result.network), "dim", indent=2)
+    yield network_line(result.network, "dim")
     failed = [check for check in result.checks if not check.passed]
     columns = (
         Column(""),

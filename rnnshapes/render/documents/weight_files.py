@@ -12,7 +12,7 @@ from rnnshapes.render.phrases import (
     check_row,
     format_text,
     labelled_line,
-    network_text,
+    network_line,
     sizes_record,
     verdict_lines,
     warning_line,
@@ -98,7 +98,7 @@ def _verdict(result: WeightVerification, view: View) -> Iterator[Line]:
         yield warning_line(assumption)
     kind = format_text(result.path, result.kind, result.framework)
     yield Line(f"{result.path} ({kind})", "dim")
-    yield Line(network_text(result.network), "dim", indent=2)
+    yield network_line(result.network, "dim")
 
 
 def _table(result: WeightVerification) -> Iterator[Table]:
