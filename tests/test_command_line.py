@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import InputError, __version__, memory
+from rnnshapes import CannotRunError, InputError, __version__, memory
 from rnnshapes.api import conversion
 from rnnshapes.ops.interface import ACTIVATIONS
 from tests.helpers.commands import assert_refused
@@ -271,6 +272,23 @@ def test_endings_name_the_framework() -> None:
         assert conversion.target_of(Path(name), expected) == expected
 
 
+def test_what_keras_wrote_stands_above_the_error(run, monkeypatch) -> None:
+    """Shapes are known without Keras."""
+
+    def fail(*args: Any) -> None:
+        raise CannotRunError("it failed", "said by Keras\n")
+
+    result = replace(rnnshapes.inspect(T=7), not_built="it failed", log="said by Keras\n")
+    monkeypatch.setattr("rnnshapes.api.inspect_in_keras", lambda result_without: result)
+    monkeypatch.setattr("rnnshapes.session.Session.verify", fail)
+    done = run("verify")
+    assert (done.status, done.err) == (3, "said by Keras\nrnnshapes: error: it failed\n")
+    done = run("inspect", "--T", 7)
+    assert (done.status, done.err) == (0, "said by Keras\n")
+    assert "it failed" in done.out
+    assert run("inspect", "--T", 7, "--no-keras").err == ""
+
+
 def test_failures_in_files_are_told_on_standard_error(run, in_folder) -> None:
     """Nobody sees the file; what passes says nothing."""
     y_hat = rnnshapes.golden(N=2, T=4).arrays["y_hat"].astype("float32")
@@ -293,8 +311,14 @@ def test_failures_in_files_are_told_on_standard_error(run, in_folder) -> None:
         done = run("inspect", "odd.h5", *options)
         assert (done.status, done.out) == (1, "")
         assert [word in done.err for word in ("FAILED", "i.json")] == [True, True]
+    done = run("inspect", "odd.h5", "--format", "json")
+    assert (done.status, done.err) == (1, "")
     done = run("inspect", "--no-keras", "-o", "i.json")
     assert (done.status, done.err) == (0, "")
+    done = run("inspect", "odd.h5", "odd.h5")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    reason, *_ = rnnshapes.inspect_files(["odd.h5"]).files[0].warnings
+    assert [word for word in ("2 of 2", "odd.h5", reason) if word not in done.err] == []
     Path("bad.keras").write_bytes(b"no model")
     done = run("inspect", "bad.keras", "odd.h5")
     assert done.status > 0

@@ -16,7 +16,9 @@ from rnnshapes.load import array_files
 from rnnshapes.load.array_files import read_c_header
 from rnnshapes.port.weight_files import pytorch
 from tests.helpers import foreign
+from tests.helpers.files import layer, legacy_file, numbers
 from tests.helpers.files import saved as save
+from tests.helpers.files import sequential as legacy_sequential
 from tests.helpers.models import randomized, sequential
 
 RECURRENT = {
@@ -144,6 +146,37 @@ def test_nan_and_no_weights_are_named(ending: str, tmp_path: Path) -> None:
         rnnshapes.convert(sequential(la.Dropout(0.3), shape=(4, 3)), tmp_path / f"w{ending}")
 
 
+def test_weights_of_several_dtypes_are_converted(tmp_path: Path) -> None:
+    """Keras, which does not run here, could not compute with such a file."""
+    model = randomized(sequential(la.LSTM(5, dtype="float64"), la.Dense(2), shape=(6, 3)))
+    path = save(model, tmp_path / "m.keras")
+    assert rnnshapes.convert(path, tmp_path / "w.safetensors").passed
+    dtypes = [str(array.dtype) for array in stored(tmp_path / "w.safetensors").values()]
+    assert sorted(dtypes) == ["float32"] * 2 + ["float64"] * 4
+    with pytest.raises(UnsupportedError, match="dtype"):
+        rnnshapes.verify(path)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_file_without_its_weights_is_not_converted(tmp_path: Path) -> None:
+    """It was not built, has an array of another shape, or lacks the config."""
+    unbuilt = save(keras.Sequential([la.LSTM(5)]), tmp_path / "unbuilt.keras")
+    config = legacy_sequential(layer("SimpleRNN", "rnn", units=5, batch_input_shape=[None, 6, 4]))
+    shapes = {"kernel:0": (5, 4), "recurrent_kernel:0": (5, 5), "bias:0": (5,)}
+    arrays = [(name, numbers(*shape)) for name, shape in shapes.items()]
+    turned = legacy_file(tmp_path / "turned.h5", config, {"rnn": arrays})
+    alone = tmp_path / "alone.weights.h5"
+    sequential(la.LSTM(5), shape=(6, 4)).save_weights(alone)
+    for path in (unbuilt, turned, alone):
+        with pytest.raises(InputError, match=path.name):
+            rnnshapes.convert(path, target := tmp_path / "w.safetensors")
+        assert not target.exists()
+    source = foreign.written(tmp_path / "m.pt", foreign.torch_file(foreign.state_dict("lstm")))
+    with pytest.raises(InputError, match=unbuilt.name):
+        rnnshapes.convert(source, target := tmp_path / "new.weights.h5", like=unbuilt)
+    assert not target.exists()
+
+
 def changed_bias(arrays: dict[str, np.ndarray]) -> None:
     arrays["head.bias"] = arrays["head.bias"] * 2
 
@@ -233,8 +266,8 @@ def test_c_header_has_every_weight(dtype: str, tmp_path: Path) -> None:
     assert len(arrays) == len(model.weights)
     compared = [(check.name, check.arrays, check.compared) for check in result.checks]
     assert compared == [(name, (name,), np.size(given)) for name, (_, given) in arrays.items()]
-    for kind, numbers in arrays.values():
-        values = np.array(numbers, kind)
+    for kind, given in arrays.values():
+        values = np.array(given, kind)
         assert kind == dtype
         assert any(np.array_equal(values, array) for array in model.get_weights())
     text = path.read_text()

@@ -569,6 +569,8 @@ def test_exception_restores_the_terminal(monkeypatch) -> None:
             without = termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN
             assert [iflag, lflag] == [before[0] & ~termios.IXON, before[3] & ~without]
             assert [oflag, cflag] == before[1:3]
+            os.write(master, b"k")
+            assert read(5) == "k"
             os.write(master, b"\x1b[A\x03")
             assert read(5) == "up"
             with pytest.raises(KeyboardInterrupt):

@@ -308,15 +308,17 @@ def test_screen_shows_gates_and_equations_of_modules(tmp_path: Path) -> None:
     result = rnnshapes.inspect(written(tmp_path / "m.pt", foreign.torch_file(arrays)))
     text = "\n".join(lines_of(result, width=200))
     (line,) = [line for line in text.split("\n") if "bias_hh" in line]
-    assert "weight_ih, weight_hh, bias_ih and bias_hh" in line
+    assert "in the rows of weight_ih, weight_hh, bias_ih and bias_hh" in line
     assert ("c~ is PyTorch's g" in line, "h~ is PyTorch's n" in line) == (True, True)
     order = [("enc.l0, enc.l1: i ", " 6:12 ", " 18:24"), ("dec: r ", " 7:14 ", " 14:21")]
     for words in order:
         assert any(all(word in line for word in words) for line in text.split("\n"))
-    for symbols in ("Wx1← Wh1← bx1← bh1←", "as enc.l0, with Wx2 Wh2 bx2 bh2"):
+    reverse, repeated = "Wx1← Wh1← bx1← bh1←", "as enc.l0, with Wx2 Wh2 bx2 bh2"
+    for symbols in (reverse, repeated, "h2_t = concatenate(h2→_t, h2←_t)"):
         assert symbols in text
-    (row,) = [row for row in tables_of(result, width=200)[0].rows if "head" in row.cells[0]]
-    assert row.cells[-2:] == ("not supported", "22")
+    *_, head, weight = tables_of(result, width=200)[0].rows
+    assert head.cells == ("? head", "Linear", "?", "not supported", "22")
+    assert weight.cells[1:] == ("", "(2, 11)", "", "22")
 
 
 def test_keras_has_no_such_layers(tmp_path: Path) -> None:

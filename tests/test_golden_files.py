@@ -437,13 +437,17 @@ def test_too_large_network_exits_3(sizes, run, in_folder) -> None:
     assert list(in_folder.iterdir()) == []
 
 
-def test_recorded_arrays_count_as_memory(monkeypatch) -> None:
+def test_recorded_arrays_count_as_memory(run, in_folder, monkeypatch) -> None:
+    """They are computed for a golden file alone."""
     monkeypatch.setattr("rnnshapes.memory.available", lambda: 10**6)
     options = {"cell": "lstm", "T": 500, "M": 16}
     with open_session(**options) as session:
         session.trace(show="y,h,c,gates", keras=False)
     with pytest.raises(rnnshapes.TooLargeError):
         rnnshapes.golden(**options)
+    args = ("trace", "--no-keras", "--cell", "lstm", "--T", 500, "--M", 16, "--show", "all")
+    assert run(*args).status == 0
+    assert_refused(run(*args, "--golden", "g.npz"), "memory", status=3)
 
 
 def test_golden_result_is_frozen_and_displays_itself() -> None:

@@ -23,6 +23,7 @@ NEXT = [
     ("inspect --bidirectional --no-bias --no-keras", "trace --no-bias --bidirectional"),
     ("inspect model.keras --no-keras", "trace model.keras"),
     ("inspect open.keras --no-keras", "trace open.keras --T 10"),
+    ("inspect model.keras open.keras", "inspect model.keras"),
     ("inspect plain.keras --no-keras", "verify plain.keras"),
     ("inspect unknown.keras --no-keras", "inspect unknown.keras --format json"),
     ("inspect unbuilt.keras --no-keras", "inspect unbuilt.keras --format json"),
@@ -172,6 +173,19 @@ def test_converted_files_are_proposed_where_they_are_read() -> None:
     assert "flow, values, all " in other_views(views, has_model=True)
     assert "flow, all " in other_views(views, has_model=False)
     assert "summary" not in other_views(views, has_model=True)
+
+
+def test_default_view_names_the_others(run, folder, monkeypatch) -> None:
+    """Values are those of a model."""
+    monkeypatch.chdir(folder)
+    for args, named in (
+        ((), "flow, weights, steps, gates, all"),
+        (("model.keras",), "flow, weights, steps, gates, values, all"),
+        (("--view", "flow"), ""),
+    ):
+        last = run("inspect", "--no-keras", *args).out.splitlines()[-1]
+        assert named in last
+        assert bool(named) == ("--view" in last)
 
 
 def test_contradicting_file_is_shown_as_json() -> None:

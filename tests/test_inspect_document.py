@@ -83,6 +83,9 @@ def test_gates_lie_alike_in_all_weights() -> None:
     for result in (inspected(), rnnshapes.inspect(convolved)):
         (line,) = [line for line in lines_of(result) if "recurrent_kernel and bias" in line]
         assert "in the last axis" in line
+    notes = {note.topic: note.text for note in result.layers[0].notes}
+    shown = lines_of(result, parts=frozenset({"gates"}))
+    assert [topic for topic, text in notes.items() if text in shown] == ["gates"]
 
 
 def test_gates_of_each_weight_have_their_slices() -> None:
@@ -114,7 +117,9 @@ def test_both_directions_share_a_row() -> None:
     other = la.Bidirectional(la.GRU(5), backward_layer=back)
     model = sequential(other, la.Dense(2), shape=(6, 3))
     result = rnnshapes.inspect(model)
-    lines = text_of(result, "summary").splitlines()
+    different = text_of(result, "summary")
+    assert ["in reverse" in text for text in (same, different)] == [True, False]
+    lines = different.splitlines()
     for weight in (w for la_ in result.layers for w in la_.weights):
         assert weight.symbol in lines
         assert weight.formula in lines
@@ -242,12 +247,14 @@ def test_first_line_has_as_many_terms_as_fit(name: str) -> None:
     """The count and the bytes always; else the formula is left out, and its numbers before it."""
     result = network(name)
     sums = " + ".join(f"{each.params:,}" for each in result.layers if each.weights)
-    counts = []
+    counts, start = [], f"{result.params:,} parameters"
+    start += f" ({result.trainable:,} trainable)" * (result.trainable != result.params)
     for width in range(12, 200):
         (total,) = [text for text in lines_of(result, width=width) if " parameters" in text][:1]
-        assert total.startswith(f"{result.params:,} parameters")
-        assert total.endswith(f" {format_bytes(result.bytes)}")
-        terms = total.rpartition("   ")[0].rstrip().split(" = ")[1:]
+        size = f" {format_bytes(result.bytes)}"
+        assert total.endswith(size)
+        first, *terms = total.removesuffix(size).rstrip().split(" = ")
+        assert first == start
         if counts and len(terms) > counts[-1]:
             assert len(total) == width
         assert len(total) <= width or not terms
@@ -257,7 +264,7 @@ def test_first_line_has_as_many_terms_as_fit(name: str) -> None:
         if terms and "+" in sums:
             assert terms[-1] == sums
     assert counts == sorted(counts)
-    assert counts[0] == 0
+    assert {*counts} == {*range(4 if "+" in sums else 3)}
 
 
 # --- Warnings -----------------------------------------------------------------------------------
@@ -313,6 +320,13 @@ def test_contradicting_file_is_named_first(tmp_path: Path) -> None:
     assert "holds the expected" not in text_of(result, "summary")
 
 
+def test_contradicting_layer_is_named_once(tmp_path: Path) -> None:
+    config = legacy_sequential(layer("LSTM", "odd", units=-5, batch_input_shape=[None, 6, 4]))
+    document = render.to_document(rnnshapes.inspect(legacy_file(tmp_path / "o.h5", config, {})))
+    told = [b.meaning for b in document if isinstance(b, Line) and "units=-5" in b.text]
+    assert told == ["bad"]
+
+
 # --- Views --------------------------------------------------------------------------------------
 
 #: For each view, what it shows and no other view does.
@@ -339,6 +353,12 @@ def test_each_view_shows_its_part(part: str) -> None:
     assert SHOWN["gates"] in both
 
 
+def test_values_are_shown_in_their_view_alone() -> None:
+    result = rnnshapes.inspect(randomized(sequential(la.LSTM(4), la.Dense(2))), values=True)
+    norm = f"{result.values[0].norm:.4g}"
+    assert [part for part in INSPECT_PARTS if norm in text_of(result, part)] == ["values", "all"]
+
+
 def test_views_are_joined_by_commas(run) -> None:
     out = run("inspect", "--no-keras", "-q", "--cell", "lstm", "--view", "gates,steps").out
     for words, is_shown in (("f [:, 5:10]", True), ("multiply-", True), ("At every t", False)):
@@ -347,6 +367,16 @@ def test_views_are_joined_by_commas(run) -> None:
 
 def test_unknown_view_exits_2(run) -> None:
     assert_refused(run("inspect", "--no-keras", "--view", "gates,foo"), "foo", *INSPECT_PARTS)
+
+
+def test_steps_show_each_tensor_once() -> None:
+    """Nothing happens in a Dropout; a layer that is not supported has its output alone."""
+    recurrence, dropout = la.SimpleRNN(4, return_sequences=True), la.Dropout(0.1)
+    result = rnnshapes.inspect(sequential(recurrence, dropout, Doubled(), la.Dense(5)), N=2)
+    (table,) = tables_of(result, parts=frozenset({"steps"}), width=200)
+    names = [row.cells[0] for row in table.rows]
+    assert [name for name in names if " " not in name] == ["x", "h", "v", "y_hat"]
+    assert names[-3:-1] == ["v_t W0", "y_hat_t = … + b0"]
 
 
 def test_steps_keep_the_shape_on_narrow_screens() -> None:
@@ -471,6 +501,8 @@ def test_unknown_graph_has_no_flow_and_no_costs(tmp_path) -> None:
         for parts in ((), ("flow",), ("steps",))
     )
     assert nothing == steps
+    assert " 1 layer" in f" {nothing[0].text}"
+    assert "=" not in nothing[0].text  # of sizes
     (why,) = [block for block in flow if block not in nothing]
     assert "graph" in why.text
 
@@ -539,12 +571,15 @@ def test_values_equal_those_of_numpy(model: keras.Model, tmp_path: Path) -> None
 
 
 def test_values_are_those_of_the_result(model: keras.Model) -> None:
-    """The count of NaN has a column where there are some."""
+    """The count of NaN has a column where there are some; they have no other numbers."""
     result = rnnshapes.inspect(model, values=True)
+    none: dict[str, Any] = dict.fromkeys(("minimum", "maximum", "mean", "norm"))
+    nothing = replace(result.values[0], **none, not_finite=7)
     assert render.to_record(result)["values"] == [vars(each) for each in result.values]
     for shown, has_nan in (
         (result, True),
         (replace(result, values=tuple(v for v in result.values if not v.not_finite)), False),
+        (replace(result, values=(nothing, *result.values[1:])), True),
     ):
         (table,) = tables_of(shown, parts=frozenset({"values"}), width=200)
         headings = [column.heading.replace("\n", " ") for column in table.columns]
@@ -556,7 +591,7 @@ def test_values_are_those_of_the_result(model: keras.Model) -> None:
             radius = "" if each.spectral_radius is None else f"{each.spectral_radius:.4g}"
             assert row.cells == (
                 *(each.name, each.gate),
-                *(f"{number:.4g}" for number in numbers),
+                *("" if number is None else f"{number:.4g}" for number in numbers),
                 *([str(each.not_finite)] if has_nan else []),
                 radius,
             )
@@ -572,6 +607,8 @@ def test_nan_in_a_weight_is_marked(model: keras.Model) -> None:
     mean = model.get_layer("a").get_weights()[2][5:10].mean()
     (line,) = [ln for ln in text_of(result, "values").splitlines() if "forget bias" in ln]
     assert f"{mean:.4g}" in line
+    nothing = replace(result, values=tuple(replace(v, mean=None) for v in result.values))
+    assert "forget bias" not in text_of(nothing, "values")
 
 
 def test_values_of_a_saved_model_are_shown(model: keras.Model, tmp_path: Path, run) -> None:

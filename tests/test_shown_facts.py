@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache, partial
 from io import StringIO
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -30,8 +30,9 @@ from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.location import Location
 from rnnshapes.port.recovery.equations import TooFewSteps
 from rnnshapes.port.weight_files.comparison import WeightCheck, WeightVerification
-from rnnshapes.render.document import Drawing, Line, Sheet, Table
+from rnnshapes.render.document import Drawing, Line, Meaning, Sheet, Table
 from rnnshapes.render.formats import json_csv
+from rnnshapes.render.number_text import ratio_bar
 from rnnshapes.render.view import View
 from tests.helpers.blocks import tables_of
 from tests.helpers.models import Doubled, functional, randomized, sequential
@@ -45,6 +46,10 @@ def shown(result: Any, *parts: str, **view: Any) -> str:
     texts: list[str] = []
     for block in render.to_document(result, chosen):
         if isinstance(block, Line):
+            assert block.meaning in get_args(Meaning)
+            if block.indent == 8:  # the other lines stand below the text behind a short label
+                assert block.text[7] == " "
+                assert block.text[8:].strip()
             texts.append(f"{block.meaning}: {block.text}")
         elif isinstance(block, Table):
             assert {len(row.cells) for row in block.rows} <= {len(block.columns)}
@@ -280,6 +285,11 @@ PORTS: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
         [("bad: ", "60", "160")],
         [],
     ),
+    "differing by itself": (
+        lambda: replace(with_check(port(), differing=7, left_out=41), diagnosis=None),
+        [("bad: ", " 7 of 60 ")],
+        ["101"],
+    ),
     "one explained number": (
         lambda: explained(LAYERS[0], comparisons=with_check(port(right=True), **ONE).checks),
         ["first wrong"],
@@ -395,6 +405,8 @@ def test_small_unexplained_errors_are_called_small() -> None:
     small = with_check(failed, error=ErrorSummary(1, 1, 0.01, 0.005, 1, None))
     assert shown(failed).startswith("bad: ")
     assert shown(small).startswith("warning: ")
+    texts = [shown(one).partition("\n")[0].partition(": ")[2][8:] for one in (failed, small)]
+    assert texts[1].removeprefix(texts[0]) not in ("", texts[1])
 
 
 def test_refused_tolerance_has_a_reason() -> None:
@@ -420,6 +432,7 @@ def test_numbers_of_a_port_show_each_difference() -> None:
     index = f"{check.index.sample}, {check.index.t}, {check.index.unit}"
     assert_shown(text, [f"{check.ratio:.3g}", f"{check.max_abs:.1e}", index])
     assert_shown(text, [("bad: ", "y_hat", "60")])
+    assert f"| {check.max_abs:.1e} |" in shown(port())
     assert "bad: " not in shown(port(right=True), "numbers")
     swapped = shown(with_check(port(), shape="shape (6, 2), expected (2, 6)"), "numbers")
     assert f"{check.max_abs:.1e}" not in swapped.partition("bad: ")[0]
@@ -445,6 +458,7 @@ def test_rows_of_a_port_have_its_numbers() -> None:
     assert float(row["ratio"]) == check.ratio
     first = port().checks[0].first
     assert str(first) in row["detail"]
+    assert len(rows_of(port(right=True))) == 1
     _, second = rows_of(explained(LAYERS[0]))
     assert (second["name"], second["passed"], second["compared"]) == ("explanation", "true", "60")
     *_, verdict = rows_of(inexact(0.0123))
@@ -481,9 +495,8 @@ def test_json_of_a_port_has_its_facts() -> None:
     assert record["diagnosis"][1]["where"]["layer"] == "second"
     assert record["diagnosis"][0]["compared"] == 60
     appearance = searched(appearance=(Mistake("numeric.noise", "noise"),)).to_dict()["diagnosis"]
-    assert [(one["id"], one["ratio"], one["compared"]) for one in appearance] == [
-        ("numeric.noise", None, 0)
-    ]
+    facts = ("id", "ratio", "compared", "alternative")
+    assert [[one[fact] for fact in facts] for one in appearance] == [["numeric.noise", None, 0, 0]]
     (check,) = with_check(port(), shape="shape (6, 2), expected (2, 6)").to_dict()["checks"]
     assert (check["ratio"], check["place"], check["max_abs"], check["error"]) == (None,) * 4
     (check,) = port().to_dict()["checks"]
@@ -618,6 +631,11 @@ VERIFIED: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
         [("| dense | 2 | 87 % |", "y_hat, sample")],
         [],
     ),
+    "whole model": (
+        lambda: with_ratio("predict: own output", 0.99),
+        [("| 2 | 99 % |", "| predict, sample")],
+        [],
+    ),
     "equal": (
         lambda: with_checks(
             lambda c: c.layer == "dense",
@@ -656,6 +674,27 @@ def test_uncovered_layers_stand_in_the_verdict() -> None:
     one = verdict(Doubled(name="own"))
     assert "own" in one
     assert "2 " in verdict(Doubled(name="own"), Doubled(name="other"))
+
+
+def test_output_of_an_unsupported_layer_is_not_checked() -> None:
+    model = randomized(sequential(la.GRU(4, name="rnn"), Doubled(name="own")))
+    result = rnnshapes.verify(model, N=2)
+    assert result.passed
+    assert_shown(shown(result), [("good: ", "own"), ("warning: ", "own"), "| rnn | "])
+
+
+def test_bounds_are_of_a_step_or_layer() -> None:
+    """Where there is no recurrence, no text mentions a step."""
+    result = rnnshapes.verify(randomized(sequential(la.Flatten(), la.Dense(4), la.Dense(2))), N=2)
+    failed = tuple(replace(check, passed=False) for check in result.checks)
+    for one in (result, replace(result, checks=failed)):
+        assert "step" not in shown(one, "all")
+    assert "one step" in shown(verified(), "all")
+
+
+def test_source_without_a_name_has_no_line() -> None:
+    result = replace(verified(), difference=None, source="x")
+    assert "dim: " not in shown(result).split("\n")
 
 
 def test_verdict_alone_has_the_reason() -> None:
@@ -767,6 +806,13 @@ WEIGHT_FILES: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
         [("bad: ", "own0", "wrong0"), ("bad: ", "own1", "wrong1"), "mend it", "bad | FAIL | own1"],
         ["good: "],
     ),
+    "without a remedy": (
+        lambda: weight_file(
+            0, checks=(WeightCheck("own0", ("a0",), "", 411, Mistake("weights.own", "wrong0")),)
+        ),
+        [("bad: ", "own0", "wrong0")],
+        [],
+    ),
     "six": (lambda: weight_file(6, 8), [("bad: ", "wrong5")], ["good: "]),
     "seven": (lambda: weight_file(7, 8), [("bad: ", "wrong5"), ("bad: ", "1 ")], ["wrong6"]),
     "empty": (lambda: weight_file(0, 0), ["bad: "], ["good: ", ("bad: ", "0")]),
@@ -824,6 +870,20 @@ def test_quiet_weight_file_is_one_line() -> None:
     assert "own0" in line.text
 
 
+@pytest.mark.parametrize("width", [20, 300])
+def test_verdict_is_whole_at_any_width(width: int) -> None:
+    for result, words in (
+        (verified(), ("21 ", "Keras 3", "float32 and float64")),
+        (port(right=True), ("60 ", "%", "float32")),
+        (weight_file(0), ("3 ", "1,233 ")),
+    ):
+        lines = shown(result, width=width).split("\n")
+        verdict = [line for line in lines if line.startswith("good: ")]
+        assert len(verdict) == (1 if width > 20 else len(words))
+        for word in words:
+            assert any(word in line for line in verdict)
+
+
 # --- Fixed point --------------------------------------------------------------------------------
 
 
@@ -868,17 +928,39 @@ def test_values_in_fixed_point_show_their_numbers() -> None:
         rows = [row for row in text.split("\n") if f" {name} | {value.format} |" in row]
         numbers = f"{value.low:.3g} … {value.high:.3g}"
         (row,) = [row for row in rows if numbers in row]
-        assert row.endswith(f"| {value.total_rms:.1e}")
-        assert f"{value.largest:.1e}" in row
-        assert value.worst_step is None or f"| {value.worst_step} |" in row
+        saturated, largest, t, rms = row.split(" | ")[4:]
+        assert ("%" in saturated) == (value.scale is not None)
+        assert [float(largest), float(rms)] == [
+            float(f"{number:.1e}") for number in (value.largest, value.total_rms)
+        ]
+        assert t == ("" if value.worst_step is None else str(value.worst_step))
     assert "None" not in text
     owners = [v.name.rpartition("/" if v.kind == "weight" else ".")[0] for v in quantized().values]
     groups = [name for name, _ in groupby(owners) if name]
     headings = [row.split(" | ")[1] for row in text.split("\n") if row.startswith("strong |")]
     assert headings == groups
-    texts = [shown(quantized(to)) for to in ("int8", "int8-columns", "int16", "q1.6")]
-    assert all(name in text for name, text in zip(("int8", "int8-c"), texts, strict=False))
-    assert_shown(texts[3], [("-2", "1.98438")])
+    lines = [("strong: ", "T=21"), ("dim: ", "seed 0"), ("-2", "1.98438"), ("error", "saturated")]
+    assert_shown(shown(quantized()), lines)
+
+
+@pytest.mark.parametrize(
+    ("to", "bits"), [("int8", [8, 16]), ("int8-columns", [8, 16]), ("int16", [8, 16, 16])]
+)
+def test_scheme_in_fixed_point_shows_its_bits(to: str, bits: list[int]) -> None:
+    """Those of kernels, of x and h if they are others, and of gates."""
+    (line,) = [line for line in shown(quantized(to)).split("\n") if f": {to}: " in line]
+    text = line.partition(f"{to}: ")[2]
+    assert [int(number) for number in re.findall(r"\d+", text)] == bits
+    assert ("column" in text) == ("column" in to)
+
+
+def test_shares_in_fixed_point_have_one_decimal() -> None:
+    """Only nothing is 0 %."""
+    weight = next(value for value in quantized().values if value.kind == "weight")
+    shares = {0.0: "0 %", 1e-9: "< 0.1 %", 0.00099: "< 0.1 %", 0.00101: "0.1 %", 0.0456: "4.6 %"}
+    for share, text in shares.items():
+        values = (replace(weight, saturated=share), *quantized().values[-1:])
+        assert tables_of(replace(quantized(), values=values))[0].rows[1].cells[3] == text
 
 
 def test_long_tables_in_fixed_point_omit_the_middle() -> None:
@@ -897,15 +979,29 @@ def test_long_tables_in_fixed_point_omit_the_middle() -> None:
             cells = table.rows[-1].cells[1 + 3 * number :]
             assert cells[0] == f"{values[name].errors[20]:.1e}"
             assert cells[1] == f"{values[name].rms[20]:.1e}"
+            assert cells[2] == ratio_bar(values[name].errors[20] / values[name].largest)
     short = rnnshapes.quantize(**{**SIZES, "T": 10}, cell="lstm", to="int8")
     *_, table = [b for b in render.to_document(short, View()) if isinstance(b, Table)]
     assert len(table.rows) == 10
+
+
+def test_records_in_fixed_point_have_every_value() -> None:
+    """Those of weights have no errors at each step."""
+    kept = ("name", "kind", "format", "scale", "low", "high", "saturated", "largest")
+    for value, found in zip(quantized().values, quantized().to_dict()["values"], strict=True):
+        assert {key: found[key] for key in kept} == {key: getattr(value, key) for key in kept}
+        assert (found["rms"], found["t"]) == (value.total_rms, value.worst_step)
+        errors = {"largest": value.errors, "rms": value.rms} if value.timed else None
+        np.testing.assert_equal(found["errors"], errors)
 
 
 def test_rows_in_fixed_point_have_every_step() -> None:
     rows = rows_of(quantized())
     for value in quantized().values:
         own = [row for row in rows if row["value"] == value.name]
+        facts = (value.kind, value.format, str(value.low), str(value.high), str(value.saturated))
+        names = ("kind", "format", "low", "high", "saturated")
+        assert {tuple(row[name] for name in names) for row in own} == {facts}
         steps = [str(t) for t in range(21)] if value.timed else [""]
         assert [row["t"] for row in own] == steps
         assert float(own[-1]["largest_error"]) == value.errors[-1]
@@ -1040,7 +1136,7 @@ TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Wor
         [("good: ", "Keras 3", "float32", "every step"), ("y_hat_t", "Keras")],
         ["dim: ", "warning: "],
     ),
-    "several equations": (lambda: traced("lstm"), {}, [", t = 1"], [("t = 1", "h_t")]),
+    "several equations": (lambda: traced("lstm"), {}, [", t = 1"], [("t = 1", "Wx")]),
     "stack": (lambda: traced("stack"), {}, [("simple_rnn", "t = 1")], []),
     "one step": (lambda: traced("one step"), {}, [", t = 0"], []),
     "long": (lambda: traced("long"), {"abridged": True}, ["19,991"], [", t = "]),
@@ -1275,6 +1371,9 @@ def test_columns_hold_the_numbers_of_their_sample() -> None:
         assert float(cells["h\ndifference"]) == pytest.approx(
             np.abs(h - keras)[1, t].max(), rel=0.06, abs=1e-12
         )
+    (table,) = tables_of(traced("lstm"), parts=frozenset({"numbers"}), show=("y", "c"), width=999)
+    names = [column.heading.partition("[")[0] for column in table.columns]
+    assert list(dict.fromkeys(names)) == ["t", "y_hat", "c"]
 
 
 # --- An inspection ------------------------------------------------------------------------------
@@ -1293,6 +1392,7 @@ def inspected(name: str = "plain") -> Any:
         "two sizes": {**SIZES, "cell": "lstm", "M": [4, 7]},
         "equal sizes": {**SIZES, "cell": "lstm", "M": [4, 4]},
         "sequences": {**SIZES, **sequence},
+        "one step": {**SIZES, "T": 1},
     }
     if name in by_sizes:
         return rnnshapes.inspect(**by_sizes[name])
@@ -1315,7 +1415,9 @@ def inspected(name: str = "plain") -> Any:
         "one layer": lambda: sequential(la.LSTM(4)),
         "open": lambda: sequential(la.LSTM(4), la.Dense(2), shape=(None, 3)),
         "own": lambda: sequential(Doubled(name="own"), Doubled(name="other"), la.GRU(4)),
+        "own steps": lambda: sequential(la.Lambda(lambda x: x[:, :4]), la.GRU(4), shape=(None, 3)),
         "no layers": lambda: sequential(la.LSTM(4), la.Dropout(0.1, name="drop")),
+        "nothing": lambda: functional(lambda x: x),
     }
     return rnnshapes.inspect(models[name]())
 
@@ -1326,6 +1428,7 @@ INSPECTIONS: dict[str, tuple[str, list[Words], list[Words]]] = {
         [("57 ", "= M(D+M+1) + K(M+1) = 4·(3+4+1) + 5·(4+1) = 32 + 25")],
         ["→ simple_rnn:", "0:4", "dim: "],
     ),
+    "one step": ("one step", ["t = 0"], ["0 … "]),
     "one layer": ("one layer", [("128 ", "= 4M(D+M+1) = 4·4·(3+4+1)")], ["= 128"]),
     "gru": ("gru", [("bias", "0", "bx", "1", "bh"), ("z ", " 0:4")], ["gru: z"]),
     "two sizes": (
@@ -1343,11 +1446,13 @@ INSPECTIONS: dict[str, tuple[str, list[Words], list[Words]]] = {
         ["h2→_t", "Wx2→ Wh2→", "h1←_t = "],
     ),
     "no recurrence": ("no recurrence", ["y_hat = "], [" t ", "y_hat_t"]),
-    "around": ("around", ["t = 0 … 5"], []),
+    "around": ("around", ["t = 0 … 5"], [": as "]),
+    "between": ("between", ["t = 0 … 5", "t = 0 … 2"], []),
     "branches": ("branches", [("a, b → sum", "Add"), (" → a", "GRU(M1)")], []),
     "open": ("open", [" t", "T=?"], ["0 …"]),
     "own": ("own", [("warning: ", "own, other"), ("strong | ", " own |")], []),
     "no layers": ("no layers", ["strong | drop | Dropout | (1, 4) |  | "], []),
+    "nothing": ("nothing", [("strong: ", "0 ")], ["layer / weight", "0 = "]),
 }
 
 
@@ -1368,6 +1473,8 @@ def test_each_phase_of_a_model_has_its_heading() -> None:
     assert len(headings("sequences")) == 1
     assert before[-1] == between[-1] == around[-1] == headings("plain")[-1]
     assert len({before[0], between[1], around[-1]}) == 3
+    assert ["weights" in heading for heading in between] == [True, False, False, False]
+    assert headings("no recurrence") == []
 
 
 def test_views_of_an_inspection_show_their_facts() -> None:
@@ -1376,7 +1483,7 @@ def test_views_of_an_inspection_show_their_facts() -> None:
     assert "dense" not in gates.partition("\n")[2].partition("parameters")[2]
     assert_shown(shown(inspected("open"), "steps", width=200), ["--T", " × T "])
     assert_shown(shown(inspected("both"), "steps", width=200), [" × 6 "], ["--T"])
-    assert "drop" not in shown(inspected("no layers"), "steps", width=200)
+    assert_shown(shown(inspected("own steps"), "steps", width=200), [" × T' ", "T'"], ["--T"])
 
 
 def file_of(**changes: Any) -> Any:
@@ -1405,7 +1512,7 @@ INSPECTED_FILES: dict[str, tuple[dict[str, Any], list[Words], list[Words]]] = {
     "no arrays": ({"facts": ()}, [("plain: ", "m.keras", ".keras")], ["good: "]),
     "other framework": (
         {"framework": "PyTorch", "kind": "state_dict", "path": "w.pt"},
-        [("w.pt", "state_dict", "PyTorch")],
+        [("w.pt", "state_dict of PyTorch")],
         [("w.pt", "Keras 3.9")],
     ),
 }

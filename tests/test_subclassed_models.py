@@ -193,6 +193,22 @@ def test_layer_may_be_called_inputs_or_outputs(name: str) -> None:
     assert [layer.name for layer in rnnshapes.inspect(model).layers] == ["rnn", "dense"]
 
 
+def test_first_line_has_the_called_layers_alone() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.never = keras.layers.GRU(4), keras.layers.Dense(2)
+            self.never.build((None, 7))
+
+        def call(self, x):
+            return self.rnn(x)
+
+    model = Own()
+    model(np.zeros((2, 6, 3), "float32"))
+    first, _, others = repr(rnnshapes.inspect(model)).partition("\n")
+    assert ["GRU" in first, "Dense" in first, "Dense" in others] == [True, False, True]
+
+
 def test_reasons_of_uncalled_weights_differ() -> None:
     notes = {layer.name: layer.notes for layer in rnnshapes.inspect(subclassed(Classifier)).layers}
     assert notes["never"] != notes["own"]

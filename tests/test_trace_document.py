@@ -166,12 +166,15 @@ def test_states_and_long_mark_appear_where_they_fit() -> None:
     result = traced(cell="lstm", M=2)
     narrowest: dict[tuple[bool, str], int] = {}
     for width in range(24, 72):
-        (table,) = tables(result, width=width, show=("y", "c", "h"))
+        view: dict[str, Any] = {"width": width, "show": ("y", "c", "h")}
+        (table,) = tables(result, **view)
         headings = [column.heading for column in table.columns]
         with_states = "h_t" in headings
         assert headings == ["t", *["h_t", "c_t"] * with_states, "y_hat_t NumPy", ""]
         assert width_of(table) <= width
         kind = (with_states, table.rows[-1].cells[-1])
+        explained = [text for text in texts(result, **view) if text.endswith("model's output")]
+        assert bool(explained) == (len(kind[1]) == 1)
         if narrowest.setdefault(kind, width) == width > 24:
             assert width_of(table) == width
     assert len(narrowest) == 4
@@ -213,8 +216,10 @@ def test_one_step_shows_the_inputs_and_each_value() -> None:
         ("gru", ["x_1", "h_0", "z_1 = ", "r_1 = ", "h~_1 = ", "h_1 = "]),
     ):
         result = traced(cell=cell)
-        drawing = next(b for b in render.to_document(result) if isinstance(b, Drawing))
+        document = render.to_document(result, View(parts=frozenset({"all"})))
+        drawing, *others = [block for block in document if isinstance(block, Drawing)]
         assert "t = 1" in drawing.title
+        assert (drawing.is_plotted, {other.is_plotted for other in others}) == (False, {True})
         for width in (40, 80, 160):
             lines = ["".join(s.text for s in spans) for spans in drawing.draw(Sheet(width))]
             labels = [line.strip() for line in lines if not re.match(r" +-?\d", line)]
@@ -228,6 +233,13 @@ def test_chosen_steps_begin_with_the_one_shown(view: Any, t: int) -> None:
     assert f"t = {t}" in titles(traced(), **view)[0]
     (table,) = tables(traced(), **view)
     assert table.rows[0].cells[0] == str(view.get("start", 0))
+
+
+def test_step_is_left_out_where_memory_is_short(monkeypatch) -> None:
+    result = traced(T=7)
+    monkeypatch.setattr("rnnshapes.memory.available", lambda: 1000)
+    assert titles(result) == []
+    assert [len(table.rows) for table in tables(result)] == [7]
 
 
 def test_masked_steps_are_marked() -> None:
@@ -247,7 +259,11 @@ def test_warnings_stand_below_the_first_line() -> None:
     result = rnnshapes.trace(x=x, keras=False)
     assert "t 2, feature 1" in texts(result)[1]
     (table,) = tables(result)
-    assert ["nan" in " ".join(row.cells) for row in table.rows] == [False, False, True, True]
+    (numbers,) = tables(result, parts={"numbers"})
+    for shown in (table, numbers):
+        for column in range(1, len(shown.columns) - 1):
+            is_nan = ["nan" in row.cells[column] for row in shown.rows]
+            assert is_nan == [False, False, True, True]
 
 
 def test_output_without_steps_is_compared() -> None:
@@ -258,6 +274,8 @@ def test_output_without_steps_is_compared() -> None:
     outputs = (result.output, result.output_keras)
     for cell, values in zip(table.rows[0].cells, outputs, strict=False):
         np.testing.assert_allclose([float(w) for w in cell.split()], values[0], atol=5.1e-5)
+    difference = np.abs(result.output - result.output_keras).max()
+    assert float(table.rows[0].cells[2]) == pytest.approx(difference, rel=0.5)
 
 
 # --- Views --------------------------------------------------------------------------------------

@@ -80,6 +80,19 @@ def test_drawings_show_the_numbers_of_the_sample() -> None:
     assert grounds <= {palette.signed(part / 100) for part in range(-100, 101)}
 
 
+def test_each_output_has_a_scale_of_its_own() -> None:
+    """Outputs may be of different sizes; states have one scale."""
+    y_hat, h, *_ = shown(rnnshapes.trace(show=ALL, **LSTM))
+    ends = {palette.signed(1.0), palette.signed(-1.0)}
+
+    def reaches_an_end(drawing: Drawing, units: int) -> list[bool]:
+        lines = drawing.draw(Sheet(120))[:units]
+        return [any(span.ink.ground in ends for span in spans) for spans in lines]
+
+    assert reaches_an_end(y_hat, 2) == [True, True]
+    assert sum(reaches_an_end(h, 5)) == 1
+
+
 def test_all_drawings_stand_exactly_below_each_other() -> None:
     """The same t is in the same place, whatever the labels."""
     for width in (40, 80, 160):
