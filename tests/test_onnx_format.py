@@ -569,6 +569,7 @@ def contents(tmp_path: Path, nodes: list[bytes], arrays: Arrays, **more: Any) ->
 
 
 VECTOR, MATRIX = np.ones(3, "f4"), np.ones((3, 3), "f4")
+RECURRENT = ["x", "W", "R", "B"]
 OTHERS: list[tuple[str, dict[str, Any], list[str], dict[str, str]]] = [
     ("MatMul", {}, ["x", "M"], {"M": "kernel"}),
     ("MatMul", {}, ["M", "x"], {"M": "weight"}),
@@ -631,6 +632,15 @@ def test_bias_belongs_to_the_product_before_it(tmp_path: Path) -> None:
     assert named(others) == [("MatMul", ["M"]), ("Add", ["N"])]
 
 
+def test_operator_of_another_domain_is_no_recurrence(tmp_path: Path) -> None:
+    """Its arrays are those of any other operator."""
+    node = onnx_node("LSTM", RECURRENT, ["Y"], hidden_size=5)
+    for domain, operators in (("ai.onnx", []), ("own", [("LSTM", ["B", "R", "W"])])):
+        found = contents(tmp_path, [node + message((7, domain))], onnx_weights("lstm"))
+        assert named(found.others) == operators
+        assert len(found.modules) == (not operators)
+
+
 def test_initial_zeros_are_no_weights(tmp_path: Path) -> None:
     arrays = onnx_weights("gru") | {"h0": np.zeros((1, 1, 5), "f4"), "h1": np.ones((1, 1, 5), "f4")}
     for name, count in (("h0", 0), ("h1", 1)):
@@ -644,7 +654,6 @@ def test_initial_zeros_are_no_weights(tmp_path: Path) -> None:
 
 
 #: Nodes, the producer, and words that the warnings hold, one each.
-RECURRENT = ["x", "W", "R", "B"]
 WARNED: dict[str, tuple[list[bytes], str, list[str]]] = {
     "none": ([onnx_node("GRU", RECURRENT, ["Y"], linear_before_reset=1)], "pytorch", []),
     "reset before": ([onnx_node("GRU", RECURRENT, ["Y"])], "PyTorch", ["onnxscript#2852"]),

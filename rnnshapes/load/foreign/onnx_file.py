@@ -94,7 +94,7 @@ def read_onnx(source: ByteSource) -> Contents:
     contradictions, warnings = [], list(_file_warnings(model))
     used: set[str] = set()
     zeros = Zeros(model)
-    for number, node in enumerate(_recurrent(model)):
+    for number, node in enumerate(filter(_is_recurrent, model.nodes)):
         name = layer_name(node, number)
         try:
             module = _module(model, node, name, zeros)
@@ -117,10 +117,8 @@ def read_onnx(source: ByteSource) -> Contents:
     )
 
 
-def _recurrent(model: OnnxModel) -> list[OnnxNode]:
-    return [
-        node for node in model.nodes if node.op_type in _CELLS and node.domain in ("", "ai.onnx")
-    ]
+def _is_recurrent(node: OnnxNode) -> bool:
+    return node.op_type in _CELLS and node.domain in ("", "ai.onnx")
 
 
 def _visit(
@@ -336,7 +334,7 @@ def _file_warnings(model: OnnxModel) -> Iterator[str]:
         if name in model.arrays
     )
     name, count = kernels.most_common(1)[0] if kernels else ("", 0)
-    if count > 1 and not loops and not _recurrent(model):
+    if count > 1 and not loops and not any(map(_is_recurrent, model.nodes)):
         yield (
             f"it has no RNN, LSTM or GRU operator, and {count} nodes multiply by {name:.60}: the "
             "exporter unrolled the steps, as PyTorch's does for nn.RNN. Export it again with "
@@ -354,7 +352,7 @@ def _others(
     visited = set(used)
     modules: dict[str, OtherModule] = {}
     for number, node in enumerate(model.nodes):
-        if node.op_type in _CELLS or (node.outputs[:1] and node.outputs[0] in model.arrays):
+        if _is_recurrent(node) or (node.outputs[:1] and node.outputs[0] in model.arrays):
             continue
         if node.outputs and all(map(zeros.holds, node.outputs)):
             continue
