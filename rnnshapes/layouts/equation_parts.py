@@ -24,7 +24,7 @@ def to_parts(
     """
     values = values[direction] if array.by_direction else values
     values = values.T if array.transposed else values
-    parts = list(values) if array.stacked else np.split(values, len(array.parts), axis=-1)
+    parts = list(values) if array.stacked else np.split(values, len(array.parts))
     own = array.gates or tuple(order)
     return {
         part: in_order(part_values, own, [gate for gate in gates if gate in own])
@@ -51,7 +51,7 @@ def from_parts(
         own = array.gates or tuple(order)
         inner = [gate for gate in gates if gate in own]
         each = [in_order(of_direction[part], inner, own) for part in array.parts]
-        joined = np.stack(each) if array.stacked else np.concatenate(each, axis=-1)
+        joined = np.stack(each) if array.stacked else np.concatenate(each)
         arrays.append(joined.T if array.transposed else joined)
     return np.stack(arrays) if array.by_direction else arrays[0]
 

@@ -101,7 +101,7 @@ def _cell(layer: Layer, direction: Direction, framework: str) -> Cell:
     """Return the only cell of a direction."""
     cells = list(direction.cell.cells_by_suffix.values())
     if len(cells) > 1:
-        raise _refused(layer, framework, "it has a stack of cells in one layer")
+        raise _refused(layer, framework, "it has a stack of cells; use a layer each")
     return cells[0]
 
 
@@ -112,7 +112,7 @@ def _layout(layer: Layer, cell: Cell, framework: str) -> CellLayout:
     except KeyError:
         raise _refused(layer, framework, f"it has no {cell.class_name}") from None
     if framework == "PyTorch" and getattr(cell, "reset_after", True) is False:
-        raise _refused(layer, framework, "its GRU applies r after the product with Wh")
+        raise _refused(layer, framework, "its GRU applies r after Wh (reset_after)")
     return layout
 
 

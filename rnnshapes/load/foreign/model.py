@@ -194,7 +194,7 @@ class ForeignFile(OpenedFile):
                 self.network.count(layer.directions[0].features),
                 self.network.count(cell.units),
                 self.network.count(cell.output),
-                self.file_network.orders[layer.name] or tuple(cell.gates),
+                self.file_network.orders[layer.name],
                 arrays[0].tensor.dtype,
                 arrays,
                 tuple(weights[direction.name] for direction in layer.directions),
@@ -235,7 +235,7 @@ class ForeignFile(OpenedFile):
                 for array in self.file_network.stored[layer.name]:
                     if array.direction in (None, number):
                         gates = tuple(direction.cell.gates)
-                        key = array.tensor.name, array.layout, number, tuple(order), gates
+                        key = array.tensor.name, array.layout, number, gates
                         if key not in known:
                             values = stored[array.tensor.name]
                             known[key] = to_parts(array.layout, values, number, order, gates)
@@ -260,14 +260,12 @@ def open_foreign_file(path: Path) -> Iterator[ForeignFile | None]:
     try:
         try:
             contents = _read(source)
-            network = None if contents is None else build_network(contents)
+            file = None
+            if contents is not None:
+                file = ForeignFile(path, contents, build_network(contents))
         except InputError as error:
-            text = str(error)
-            raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-        if contents is None or network is None:
-            yield None
-        else:
-            yield ForeignFile(path, contents, network)
+            raise InputError(f"{path}: {error}") from None
+        yield file
     finally:
         source.close()
 

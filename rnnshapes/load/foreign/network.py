@@ -241,7 +241,7 @@ class _Builder:
         )
         self.stored[name] = layer.arrays
         self.orders[name] = module.layout.gates
-        is_merged = both and link is not None and link.merge_mode != "concat"
+        is_merged = link is not None and link.merge_mode != "concat"
         return cell.output * (1 if is_merged else len(directions))
 
     def _add_other(self, other: OtherModule) -> None:

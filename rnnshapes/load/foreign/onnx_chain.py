@@ -7,7 +7,6 @@ features. A graph with anything else is none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -134,7 +133,7 @@ class _Chain:
         declared = [*self.model.inputs[inputs[0]], None, None, None]
         self.sizes = dict(zip(_INPUT, declared, strict=False))
         self.values[inputs[0]] = _Value(-1, _INPUT)
-        uses = _uses(self.model)
+        needed = _needed_for_outputs(self.model)
         for node in self.model.nodes:
             known = [name for name in node.inputs if name in self.values]
             if not known:
@@ -144,12 +143,8 @@ class _Chain:
             if node.op_type == "Shape":
                 self._add_shape(node, values[0])
                 continue
-            if not any(uses[name] for name in node.outputs) and not self._is_same(node):
+            if not needed.intersection(node.outputs) and not self._is_same(node):
                 continue
-            for name, value in zip(known, values, strict=True):
-                is_plain = isinstance(value, _Value) and not value.has_directions
-                if uses[name] > 1 and is_plain and not value.is_state:
-                    raise _NoChainError
             results = self._results(node, values)
             self.values |= dict(zip(node.outputs, results, strict=False))
         self._check_outputs()
@@ -275,7 +270,7 @@ class _Chain:
         if sorted(value.axes) != list(_INPUT):
             raise _NoChainError
         letters = dict(zip(value.axes, axes, strict=True))
-        self.sizes = {letters[axis]: self.sizes[axis] for axis in _INPUT if letters[axis] != "F"}
+        self.sizes = {letters[axis]: self.sizes[axis] for axis in _INPUT}
         self.computed.rename({**letters, value.axes[axes.index("F")]: width})
         for name, each in self.values.items():  # the input, and what is moved of it
             if isinstance(each, _Value):
@@ -287,7 +282,7 @@ class _Chain:
         if value.has_directions or value.is_cell_state:
             raise _NoChainError
         link = self.links[value.link] if value.link >= 0 else None
-        if value.link not in (-1, len(self.links) - 1):
+        if value.link != len(self.links) - 1:  # -1, of the input, before there are links
             raise _NoChainError
         if isinstance(link, ChainRecurrence):
             count = len(self.modules[link.module].layers[0].reverse)
@@ -327,7 +322,7 @@ class _Chain:
         (states, *more) = values
         if more or not isinstance(states, _LastStates) or node.op_type != "Gather":
             raise _NoChainError
-        if node.inputs[0] not in self.values or node.attributes.get("axis", 0) not in (0, -3):
+        if node.attributes.get("axis", 0) not in (0, -3):
             raise _NoChainError
         return states.select(self._index(node))
 
@@ -336,10 +331,7 @@ class _Chain:
         tensor = self.model.arrays.get(node.inputs[1]) if len(node.inputs) > 1 else None
         if tensor is None or tensor.shape != ():
             raise _NoChainError
-        numbers = self._numbers(node, 1, None)
-        if len(numbers) != 1:
-            raise _NoChainError
-        return numbers[0]
+        return self._numbers(node, 1, None)[0]
 
     def _transposed(self, node: OnnxNode, value: _Value) -> _Value:
         order = _integers(node.attributes.get("perm", list(range(len(value.axes)))[::-1]))
@@ -372,8 +364,6 @@ class _Chain:
 
     def _gathered(self, node: OnnxNode, value: _Value) -> _Value:
         """Return one direction, or the last step of one, without its axis."""
-        if node.inputs[0] not in self.values:
-            raise _NoChainError
         chosen, axis = self._chosen(value, node.attributes.get("axis", 0), self._index(node))
         return replace(chosen, axes=(*chosen.axes[:axis], *chosen.axes[axis + 1 :]))
 
@@ -401,9 +391,10 @@ class _Chain:
         name = value.axes[axis]
         if name == "D" and -len(value.ways) <= index < len(value.ways):
             return replace(value, ways=(value.ways[index],)), axis
-        link = self.links[value.link] if value.link >= 0 else None
-        if name != "T" or not isinstance(link, ChainRecurrence) or len(value.ways) != 1:
+        if name != "T" or len(value.ways) != 1:
             raise _NoChainError
+        link = self.links[value.link]
+        assert isinstance(link, ChainRecurrence)  # no other layer has directions
         is_reverse = self.modules[link.module].layers[0].reverse[value.ways[0]]
         if index != (0 if is_reverse else -1):
             raise _NoChainError
@@ -431,7 +422,7 @@ class _Chain:
         if len(arrays) > 2 and bias is None and node.inputs[2]:
             raise _NoChainError
         assert kernel is not None
-        is_transposed = is_gemm and bool(attributes.get("transB"))
+        is_transposed = bool(attributes.get("transB"))
         if bias is not None and bias.shape != (kernel.shape[not is_transposed],):
             raise _NoChainError
         self.links.append(ChainDense(layer_name(node), kernel, is_transposed, bias))
@@ -443,11 +434,10 @@ class _Chain:
         bias = self.model.arrays.get(others[0]) if len(others) == 1 else None
         link = self._last_dense(value)
         _require_features_last(value)
-        width = link.kernel.shape[0 if link.is_transposed else 1]
         if not _is_float(bias, 1) or link.bias is not None or link.activation != "linear":
             raise _NoChainError
         assert bias is not None
-        if bias.shape != (width,):
+        if bias.shape != (value.width,):
             raise _NoChainError
         self.links[value.link] = replace(link, bias=bias)
         return value
@@ -474,8 +464,7 @@ class _Chain:
         return value
 
     def _last_dense(self, value: _Value) -> ChainDense:
-        is_last = 0 <= value.link == len(self.links) - 1
-        link = self.links[value.link] if is_last else None
+        link = self.links[value.link] if value.link >= 0 else None
         if not isinstance(link, ChainDense):
             raise _NoChainError
         return link
@@ -511,7 +500,7 @@ def read_chain(
     computed = ComputedSizes(model.arrays, sources)
     chain = _Chain(model, [module for _, module in modules], numbers, zeros, computed)
     try:
-        return (chain.follow(), chain.sizes.get("T")) if modules else ((), None)
+        return chain.follow(), chain.sizes.get("T")
     except (_NoChainError, InputError):
         return (), None
 
@@ -529,22 +518,21 @@ def _require_features_last(value: _Value) -> None:
         raise _NoChainError
 
 
-def _uses(model: OnnxModel) -> Counter[str]:
-    """Return how often the outputs of a graph need the numbers of a tensor, and not its shape."""
-    uses = Counter(model.outputs)
+def _needed_for_outputs(model: OnnxModel) -> set[str]:
+    """Return the tensors of which the outputs of a graph need the numbers, and not the shape."""
+    needed = set(model.outputs)
     for node in reversed(model.nodes):
-        if node.op_type != "Shape" and any(uses[name] for name in node.outputs):
-            uses.update({*node.inputs})
-    return uses
+        if node.op_type != "Shape" and needed.intersection(node.outputs):
+            needed.update(node.inputs)
+    return needed
 
 
 def _with_rearranged(model: OnnxModel, names: set[str]) -> set[str]:
     """Return the names, and those of tensors that only rearrange their numbers."""
     made = set(names)
     for node in model.nodes:
-        moved = _rearranged(node)
         is_move = node.op_type in (*_ZEROS, "Gather", "Transpose")
-        if is_move and moved and made.issuperset(moved):
+        if is_move and made.issuperset(_rearranged(node)):
             made.update(node.outputs)
     return made
 
@@ -581,7 +569,7 @@ class Zeros:
 
 
 def _is_zero(tensor: Tensor, most: int) -> bool:
-    if not 0 < tensor.count <= most:
+    if tensor.count > most:
         return False
     import numpy as np
 

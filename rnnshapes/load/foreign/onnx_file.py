@@ -140,11 +140,7 @@ def _module(model: OnnxModel, node: OnnxNode, name: str, zeros: Zeros) -> Module
     """Return a recurrent node as a module. Raises InputError for what no such node has."""
     cell_name = _CELLS[node.op_type]
     layout = layout_of("ONNX", cell_name)
-    tensors = {
-        array: _input(model, node, position)
-        for array, position in _INPUTS.items()
-        if array in {each.name for each in layout.arrays}
-    }
+    tensors = {array: _input(model, node, position) for array, position in _INPUTS.items()}
     found = {array: tensor for array, tensor in tensors.items() if tensor is not None}
     if "W" not in found or "R" not in found:
         raise InputError("W and R must be constants in the file")

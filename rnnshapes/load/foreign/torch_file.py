@@ -188,11 +188,11 @@ def _values(
 
     from rnnshapes import memory
 
-    item, span = ITEM_BYTES[stored.storage.dtype], 0 if 0 in shape else _span(stored)
+    if 0 in shape:
+        return decode(b"", stored.storage.dtype).reshape(shape)
+    item, span = ITEM_BYTES[stored.storage.dtype], _span(stored)
     memory.require(2 * span * max(4, item), f"reading {span:,} numbers")
     data = source.read(member.start(source) + stored.offset * item, span * item)
     numbers = decode(data, stored.storage.dtype, big_endian=big_endian)
-    if 0 in shape:
-        return np.zeros(shape, numbers.dtype)
     strides = tuple(stride * numbers.itemsize for stride in stored.strides)
     return np.lib.stride_tricks.as_strided(numbers, shape, strides).copy()

@@ -102,8 +102,6 @@ def _entry(data: bytes, position: int) -> tuple[Member, int]:
 
 def _wide(extra: bytes, numbers: list[int]) -> list[int]:
     """Return numbers with those of 64 bits in place of the unknown ones."""
-    if _UNKNOWN not in numbers:
-        return numbers
     position = 0
     while position + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, position)

@@ -39,7 +39,7 @@ _ROLES = {
 #: Roles of arrays that are matrices or kernels, by the way in which they are stored.
 _MATRICES = ("weight", "kernel", "table")
 #: A layer of a stack of PyTorch, or a member of a Sequential.
-_LEVEL = re.compile(r"(?:(.*)\.)?l?([0-9]{1,4})")
+_LEVEL = re.compile(r"(.*\.|)l?([0-9]{1,4})")
 
 
 class Recurrence(NamedTuple):
@@ -299,7 +299,7 @@ class Matching:
                 layers = self.file_recurrences
             return "", next(number for number, each in enumerate(layers) if each is other)
         match = _LEVEL.fullmatch(other.name)
-        return (match[1] or "", int(match[2])) if match else (other.name, 0)
+        return (match[1], int(match[2])) if match else (other.name, 0)
 
     def _in_order(self, others: Sequence[Other]) -> list[Other]:
         """Return layers of the file in the order of each stack: ``net.2`` before ``net.10``."""
@@ -327,7 +327,7 @@ class Matching:
             is_ordered = len(stacks) == 1 and all(
                 self.precedes(own[a], own[b]) for a, b in pairwise(numbers)
             )
-            if len(numbers) > 1 and not is_ordered:
+            if not is_ordered:
                 yield tuple(pairs[number] for number in numbers)
 
     def siblings(self, tensor: Tensor) -> tuple[Tensor, ...]:
@@ -449,7 +449,7 @@ def as_stored(values: Array, dtype: str) -> tuple[Array, str]:
     if dtype not in PRECISIONS or dtype == "float64":
         return exact, ""
     if PRECISIONS[dtype].is_16bit:
-        rounded = np.asarray(PRECISIONS[dtype].rounded(exact), np.float64)
+        rounded = PRECISIONS[dtype].rounded(exact)
     else:
         rounded = exact.astype(np.float32).astype(np.float64)
     return rounded, "" if np.array_equal(rounded, exact) else f", rounded to {dtype}"

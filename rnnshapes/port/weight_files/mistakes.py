@@ -113,23 +113,20 @@ def kernel_mistake(
         if are_equal(np.concatenate(blocks, axis=1), stored):
             text = "each gate's block is transposed"
             return Mistake("layout.transposed", text, where, "store W.T")
-    elsewhere = _elsewhere(values, key, direction, other, others, where)
+    elsewhere = _elsewhere(values, key, other, others, where)
     return elsewhere or number_mistake(values, stored, where, gates)
 
 
 def _elsewhere(
     values: Array,
     key: str,
-    direction: int,
     other: FileRecurrence,
     others: Sequence[FileRecurrence],
     where: Where,
 ) -> Mistake | None:
     """Return the mistake that a kernel is in the other direction or in another layer, if it is."""
     for another in others:
-        for number, parts in enumerate(another.parts):
-            if another is other and number == direction:
-                continue
+        for parts in another.parts:
             if are_equal(values, parts[key]):
                 if another is other:
                     return other_direction(where)

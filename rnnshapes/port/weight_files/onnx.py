@@ -102,7 +102,6 @@ class _Exporter:
     def __init__(self, network: Network, weights: Weights) -> None:
         self.network, self.weights, self.graph = network, weights, OnnxGraph()
         self.values: dict[Tap, OnnxTensor] = {}
-        self.floats: dict[Tap, OnnxTensor] = {}
 
     def export(self) -> OnnxExport:
         """Return the whole graph."""
@@ -137,9 +136,7 @@ class _Exporter:
 
     def _value(self, tap: Tap) -> OnnxTensor:
         """Return a value in float32."""
-        if tap not in self.floats:
-            self.floats[tap] = self.values[tap].cast("float32")
-        return self.floats[tap]
+        return self.values[tap].cast("float32")
 
     def _sizes(self, shape: Shape) -> tuple[int | str, ...]:
         """Return a shape in numbers; N and open sizes by name."""
@@ -216,17 +213,15 @@ class _Exporter:
         whole = self.network.shapes_at(Tap(self.network.nodes.index(node)))
         results = []
         for number, direction in enumerate(layer.directions):
-            place, units = order.index(number), direction.cell.output
-            shape: Shape = (whole.shapes[0][0], units)
+            place = order.index(number)
             if layer.return_sequences:
                 name = graph.gather(outputs[0], place, 1)
                 if layer.reversed_outputs[number]:
                     name = graph.cut(name, {0: slice(None, None, -1)})
                 name = graph.transpose(name, 1, 0, 2)
-                shape = (shape[0], x.symbol.shape[1], units)
             else:
                 name = graph.gather(outputs[1], place, 0)
-            results.append(self._tensor(name, shape))
+            results.append(self._tensor(name, (*whole.shapes[0][:-1], direction.cell.output)))
         yield from layer.join(OnnxOps(graph, layer.index), results)
         if layer.return_state:
             for number, direction in enumerate(layer.directions):

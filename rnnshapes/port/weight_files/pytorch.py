@@ -62,32 +62,25 @@ def module_name(layer: str) -> str:
 
 def _recurrent(layer: Layer, weights: Weights) -> Iterator[tuple[str, Array]]:
     """Yield the arrays of a recurrent layer, with zeros for a second bias that Keras lacks."""
+    stored = lay_out(layer, weights, "PyTorch")
     reversals = tuple(direction.reverse for direction in layer.directions)
     if reversals != (False, True)[: len(reversals)]:
         reason = "PyTorch has no layer that only processes the sequence in reverse"
         if len(reversals) > 1:
             reason = "PyTorch joins the direction in reverse behind the other one"
         raise not_converted(layer, reason)
-    for direction in layer.directions:
-        cells = list(direction.cell.cells_by_suffix.values())
-        if len(cells) > 1:
-            reason = "PyTorch has no cells of a stack in one layer; use a layer each"
-            raise not_converted(layer, reason)
-        _require_pytorch(layer, cells[0])
+    for cell in layer.cells:
+        _require_pytorch(layer, cell)
     if len(names := {getattr(cell, "activation", "") for cell in layer.cells}) > 1:
         both = " and ".join(sorted(names))
         reason = f"its directions have {both}, and those of PyTorch have the same"
         raise not_converted(layer, reason)
-    for array, values in lay_out(layer, weights, "PyTorch"):
+    for array, values in stored:
         yield f"{module_name(layer.name)}.{array.name}", values
 
 
 def _require_pytorch(layer: Layer, cell: Cell) -> None:
-    """Raise UnsupportedError for a cell that PyTorch's layers do not compute."""
-    if getattr(cell, "reset_after", True) is False:
-        raise not_converted(
-            layer, "a PyTorch GRU applies r after the product with Wh (reset_after)"
-        )
+    """Raise UnsupportedError for activations that PyTorch's layers do not have."""
     allowed: dict[str, tuple[str, ...]] = {
         "activation": ("tanh",),
         "recurrent_activation": ("sigmoid",),
