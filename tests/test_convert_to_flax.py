@@ -132,6 +132,7 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
         la.Bidirectional(
             la.SimpleRNN(3, "leaky_relu"),
             backward_layer=la.SimpleRNN(3, "gelu", go_backwards=True),
+            merge_mode="sum",
             name="both",
         ),
     )
@@ -145,11 +146,12 @@ def test_added_rows_and_options_are_said(tmp_path: Path) -> None:
         ("approximate=False", "both/backward"),
         ("reverse", "lstm"),
         ("0.02", "norm"),
+        ("sum", "both"),
         ("padding", "valid", "conv"),
         ("dilation_rate", "2", "conv"),
     ):
         assert any(all(word in one for word in words) for one in said)
-    assert len(said) == 9
+    assert len(said) == 10
 
 
 def test_only_reversed_directions_are_named(tmp_path: Path) -> None:

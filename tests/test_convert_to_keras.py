@@ -109,6 +109,7 @@ def test_onnx_weights_are_taken(tmp_path: Path) -> None:
 def test_options_of_keras_are_said(tmp_path: Path) -> None:
     layers = (
         la.BatchNormalization(epsilon=0.02, name="norm"),
+        la.Bidirectional(la.LSTM(5, return_sequences=True), name="joined as in PyTorch"),
         la.Bidirectional(la.SimpleRNN(4, "relu"), merge_mode="mul", name="rnn"),
     )
     model = of_layers(*layers)
@@ -119,6 +120,13 @@ def test_options_of_keras_are_said(tmp_path: Path) -> None:
     for one, (layer, word) in zip(said, pairs, strict=True):
         assert layer in one
         assert word in one
+
+
+def test_options_in_an_onnx_file_are_not_said(tmp_path: Path) -> None:
+    layer = la.Bidirectional(la.SimpleRNN(4, "relu"), merge_mode="mul", name="rnn")
+    rnnshapes.convert(model := of_layers(layer), path := tmp_path / "m.onnx")
+    saved(model, like := tmp_path / "like.keras")
+    assert rnnshapes.convert(path, tmp_path / "new.weights.h5", like=like).assumptions == ()
 
 
 def test_last_array_of_onnx_is_taken(tmp_path: Path) -> None:

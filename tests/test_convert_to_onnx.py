@@ -57,15 +57,23 @@ def translated(words: Any, x: Any) -> Any:
 
 
 def attending(x: Any, y: Any) -> Any:
-    """Return outputs of each kind of attention, without masks."""
+    """Return outputs of each kind of attention, without masks, and parts of one."""
     both = la.MultiHeadAttention(2, 3)(x, y, y)
-    return la.Dense(2)(la.Attention()([both, y])), la.AdditiveAttention()([both, y])
+    _, *parts = keras.ops.split(both, 3, axis=-1)
+    return la.Dense(2)(la.Attention()([both, y])), la.AdditiveAttention()([both, y]), *parts
+
+
+def unmasked(words: Any, h: Any) -> Any:
+    """A mask does not reach a layer that is called with initial states, nor one of steps."""
+    e = la.Embedding(7, 3, mask_zero=True)(words)
+    return la.GRU(4, return_sequences=True)(e, initial_state=[h])[:, -1], la.Dense(2)(e)
 
 
 MODELS: dict[str, tuple[Callable[..., Any], tuple[tuple[int | None, ...], ...]]] = {
     "cells": (cells, ((None, 3),)),
     "translated": (translated, ((6,), (4, 2))),
     "attending": (attending, ((4, 3), (6, 3))),
+    "unmasked": (unmasked, ((6,), (4,))),
 }
 
 
@@ -144,6 +152,7 @@ def test_wrong_and_missing_arrays_are_reported(tmp_path: Path) -> None:
     with open_foreign_file(path) as file:
         assert file is not None
         result = onnx_weights.verify_onnx(network, wrong, file)
+    assert (result.network, result.path) == (network, str(path))
     missing = [(c.name, c.mistake.id, c.rule) for c in result.checks if c.mistake is not None]
     assert not result.passed
     assert missing[0] == ("gru_1", "weights.missing", "")
@@ -158,6 +167,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "mish": lambda: la.LSTM(4, "mish"),
     "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
     "float64": lambda: la.LSTM(4, dtype="float64"),
+    "float16": lambda: la.LSTM(4, dtype="mixed_float16"),
     "Lambda": lambda: la.Lambda(lambda x: x * 2),
     "reset_after": lambda: la.Bidirectional(
         la.GRU(4), backward_layer=la.GRU(4, reset_after=False, go_backwards=True)
@@ -173,17 +183,25 @@ def test_what_onnx_lacks_is_refused(word: str, tmp_path: Path) -> None:
     options = {"batch_size": 2} if word == "stateful" else {}
     inputs = keras.Input((4, 3), **options)
     layer = REFUSED[word]()
-    model = keras.Model(inputs, la.Dense(2, dtype=layer.compute_dtype)(layer(inputs)))
+    model = keras.Model(inputs, la.Dense(2, dtype=layer.dtype_policy)(layer(inputs)))
     with pytest.raises(UnsupportedError, match=word):
         rnnshapes.convert(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("attention", [la.Attention, la.AdditiveAttention, None])
-def test_masked_attention_is_refused(attention: Any, tmp_path: Path) -> None:
+MASKED: dict[str, Callable[[Any], Any]] = {
+    "attention": lambda e: la.Attention()([e, e]),
+    "additive attention": lambda e: la.AdditiveAttention()([e, e]),
+    "attention of heads": lambda e: la.MultiHeadAttention(2, 3)(e, e),
+    "recurrence": lambda e: la.Dense(2)(la.LSTM(4)(e)),
+    "both directions": lambda e: la.Dense(2)(la.Bidirectional(la.GRU(4))(e)),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_layer_is_refused(name: str, tmp_path: Path) -> None:
     x = keras.Input((6,))
-    e = la.Embedding(7, 3, mask_zero=True)(x)
-    y = la.MultiHeadAttention(2, 3)(e, e) if attention is None else attention()([e, e])
+    y = MASKED[name](la.Embedding(7, 3, mask_zero=True)(x))
     with pytest.raises(UnsupportedError, match="mask"):
         rnnshapes.convert(keras.Model(x, y), tmp_path / "m.onnx")
 

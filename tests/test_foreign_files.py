@@ -557,6 +557,7 @@ def test_sizes_are_limited(tmp_path: Path, monkeypatch) -> None:
         (torch_pickle, "MOST_OPCODES", opcodes - 1, zipped),
         (torch_file, "MOST_PICKLE", len(data), zipped),
         (torch_file, "MOST_DEPTH", 2, zipped),
+        (torch_file, "MOST_VALUES", 3 + len(arrays) + 2, zipped),
         (tensors, "MOST_AXES", 2, zipped),
         (network, "MOST_LAYERS", 2, safe),
     ):

@@ -22,6 +22,7 @@ from rnnshapes.ops.dims import Dim
 from rnnshapes.port.arrays import read_port
 from rnnshapes.render.formats import c_header
 from rnnshapes.session import open_session
+from tests.helpers import foreign
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.golden import SIZES, WARNINGS, by_hand, compare, from_header
 from tests.helpers.models import randomized, sequential
@@ -321,6 +322,20 @@ def test_weights_have_the_layout_of_the_framework(cell: str, options: Any) -> No
         np.testing.assert_allclose(torch_scan(cell, x, found["pytorch"], end), h[:, d], atol=1e-12)
     way = "bidirectional" if options else "forward"
     np.testing.assert_allclose(onnx_scan(cell, x, found["onnx"], way, before=1), h, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [("gru", {}), ("simple", {"bias": False}), ("lstm", {"proj_size": 2, "both": True})],
+)
+def test_weights_of_a_file_come_back(cell: str, options: Any, tmp_path: Path) -> None:
+    arrays = foreign.state_dict(cell, 3, 5, prefix="rnn.", **options)
+    path = foreign.written(tmp_path / "m.pt", foreign.torch_file(arrays))
+    golden = rnnshapes.golden(path, layout="pytorch", only="weights", T=2)
+    assert set(golden.arrays) == {name.replace(".", "/") for name in arrays}
+    for entry in golden.entries:
+        np.testing.assert_array_equal(entry.values, arrays[entry.name.replace("/", ".")])
+        assert entry.values.shape == golden.network.shape_numbers(entry.dims)
 
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"M": [4, 6]}], ids=str)

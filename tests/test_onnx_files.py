@@ -66,9 +66,12 @@ def test_trace_is_what_onnx_documents(cell: str, direction: str, tmp_path: Path)
         arrays = onnx_weights(cell, dirs=1 + (direction == "bidirectional"), seed=2)
         more = {"linear_before_reset": before} if cell == "gru" else {}
         data = operator(cell, arrays, direction=direction, hidden_size=5, **more)
-        found = states(written(tmp_path / "m.onnx", data))
+        path = written(tmp_path / "m.onnx", data)
         expected = onnx_scan(cell, X.swapaxes(0, 1).astype("f8"), arrays, direction, before)
-        np.testing.assert_allclose(found, expected.transpose(1, 2, 0, 3), rtol=1e-9, atol=1e-12)
+        expected = expected.transpose(1, 2, 0, 3)
+        np.testing.assert_allclose(states(path), expected, rtol=1e-9, atol=1e-12)
+        output = np.concatenate(expected, axis=-1)  # at the steps of x, also in reverse
+        np.testing.assert_allclose(rnnshapes.trace(path, x=X).output, output, rtol=1e-9, atol=1e-12)
 
 
 def test_options_of_an_lstm_change_its_equation(tmp_path: Path) -> None:

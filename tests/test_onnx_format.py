@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import rnnshapes
-from rnnshapes.errors import InputError
+from rnnshapes.errors import InputError, UnsupportedError
 from rnnshapes.load.foreign import onnx_writer
 from rnnshapes.load.foreign.byte_source import ByteSource
 from rnnshapes.load.foreign.model import open_foreign_file
@@ -193,7 +193,7 @@ def test_graph_is_read_with_all_of_its_parts(source_of: Any) -> None:
     values = {"alpha": 0.5, "axis": -1, "mode": "up", "perm": [1, 0], "scales": [0.5, 2.0]}
     node = onnx_node("Op", ["x", "", "W"], ["y", ""], **values, names=["a", "b"])
     node += message((3, "part/op"), (7, "own"))
-    shape = {"x": (2, "time", 3), "z": ()}
+    shape = {"x": (2, "time", 3, 0), "z": ()}
     data = onnx_file([node], {"W": np.ones((2, 3), "f4")}, "me", ("x", "z"), ("y", "q"), shape)
     model = read_model(source_of(data))
     assert model.producer == "me"
@@ -203,10 +203,33 @@ def test_graph_is_read_with_all_of_its_parts(source_of: Any) -> None:
     assert found.outputs[0] == "y"
     assert "" not in found.outputs
     assert found.attributes == {**values, "names": ["a", "b"]}
-    assert model.inputs == {"x": (2, None, 3), "z": ()}
+    assert model.inputs == {"x": (2, None, 3, None), "z": ()}
     assert model.outputs == ["y", "q"]
     assert layer_name(found) == "part.op"
     assert [layer_name(OnnxNode("Op")), layer_name(OnnxNode("Op"), 3)] == ["op", "op3"]
+
+
+def test_descriptions_are_passed_over(source_of: Any) -> None:
+    """Those of a model, its graph, values, types, nodes, attributes and arrays."""
+
+    def data(*numbers: int) -> bytes:
+        model, graph, value, kind, shape, node, attribute, array = (
+            [(number, "\x0a\x02ab")] * (number > 0) for number in numbers
+        )
+        dims = message((1, message((1, 3), *shape)), *shape)
+        typed = message((1, message((1, 1), (2, dims))), *kind)
+        x = message((1, "x"), (2, typed), *value)
+        alpha = message((1, "alpha"), (3, 2), *attribute)
+        op = message((1, "x"), (2, "y"), (3, "own"), (4, "Op"), (5, alpha), *node)
+        w = message((1, 1), (2, 1), (8, "w"), (9, struct.pack("<f", 0.5)), *array)
+        return message((1, 9), *model, (7, message((1, op), (5, w), (11, x), (12, x), *graph)))
+
+    plain, described = (
+        read_model(source_of(data(*numbers))) for numbers in ([0] * 8, [6, 10, 3, 6, 3, 6, 13, 12])
+    )
+    assert plain.inputs == {"x": (3,)}
+    assert described.arrays.pop("w").read() == plain.arrays.pop("w").read() == 0.5
+    assert described == plain
 
 
 def test_attribute_may_be_an_array_or_long(source_of: Any) -> None:
@@ -324,6 +347,20 @@ def test_written_fields_are_those_of_onnx() -> None:
     assert stream.getvalue() == message((1, 8), (2, "rnnshapes"), (8, opset), (7, whole))
 
 
+def test_large_graph_is_refused(source_of: Any, monkeypatch: Any) -> None:
+    graph, inputs, outputs = written_graph()
+    onnx_writer.write_model(stream := io.BytesIO(), graph, inputs, outputs)
+    data = stream.getvalue()
+    fields = Messages(source_of(data)).fields(ByteSpan(0, len(data)))
+    (size,) = (field.span.size for field in fields if field.number == 7)
+    monkeypatch.setattr(onnx_writer, "MOST_BYTES", size)
+    onnx_writer.write_model(again := io.BytesIO(), graph, inputs, outputs)
+    assert again.getvalue() == data
+    monkeypatch.setattr(onnx_writer, "MOST_BYTES", size - 1)
+    with pytest.raises(UnsupportedError):
+        onnx_writer.write_model(io.BytesIO(), graph, inputs, outputs)
+
+
 # --- Constants ------------------------------------------------------------------------------------
 
 W = np.arange(24, dtype="f4").reshape(2, 3, 4)
@@ -335,6 +372,7 @@ CONSTANTS: list[tuple[str, list[Any], dict[str, Any], Any]] = [
     ("Unsqueeze", [W], {"axes": [-1, 1]}, W[:, None, :, :, None]),
     ("Unsqueeze", [W, [0, 4]], {}, W[None, :, :, :, None]),
     ("Unsqueeze", [W], {"axes": [4]}, None),
+    ("Unsqueeze", [W], {"axes": 1}, None),
     ("Unsqueeze", [W], {"axes": [0, -5]}, None),
     ("Squeeze", [ROW], {}, ROW[:, 0, 0]),
     ("Squeeze", [ROW], {"axes": [1]}, ROW[:, 0]),
@@ -794,6 +832,7 @@ def test_sizes_of_an_operator_are_checked(tmp_path: Path) -> None:
     good = onnx_weights("lstm")
     wrong: list[tuple[Arrays, dict[str, Any]]] = [
         ({**good, "W": good["W"][0]}, {}),
+        ({**good, "R": np.array(0.5, "f4")}, {}),
         ({**good, "W": good["W"][:, :, :0]}, {}),
         ({**good, "W": good["W"][:, :16]}, {}),
         (good, {"hidden_size": 4}),

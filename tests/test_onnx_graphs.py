@@ -232,6 +232,40 @@ def test_deep_zeros_are_found_in_time(kind: str, tmp_path: Path) -> None:
     assert is_whole(graph(made, tmp_path))
 
 
+@pytest.mark.parametrize("number", [0.0, 1.0])
+def test_initial_states_may_be_filled_with_zeros(number: float, tmp_path: Path) -> None:
+    nodes = of_pytorch()
+    nodes[1][3] = {"value": np.array([number], "float32")}
+    assert is_whole(graph(nodes, tmp_path)) is (number == 0)
+
+
+MOVES = (
+    "Cast",
+    "Concat",
+    "Expand",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Unsqueeze",
+)
+
+
+@pytest.mark.parametrize("kind", [*MOVES, "Gather", "Transpose", "Relu"])
+def test_initial_states_may_be_moved(kind: str, tmp_path: Path) -> None:
+    """Zeros, no zeros, and a state that is an input of the graph."""
+    for state, inputs, expected in (
+        ("h0", ("x",), kind in MOVES),
+        ("h1", ("x",), False),
+        ("h", ("x", "h"), kind != "Relu"),
+    ):
+        nodes = of_pytorch()
+        nodes[3][1] = ["xt", "W", "R", "B", "", "moved"]
+        made = [*nodes[:2], [kind, [state], ["moved"], {"axis": 0}], *nodes[2:]]
+        assert is_whole(graph(made, tmp_path, inputs=inputs)) is expected
+
+
 def shape_first(nodes: list[list[Any]]) -> list[list[Any]]:
     """Return nodes that take a shape before everything else."""
     return sorted(nodes, key=lambda node: node[0] != "Shape")
@@ -398,6 +432,7 @@ FAR = 2**31 - 1
 TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
     "index, axis left out": ([["Gather", ["s", "last"], ["y"], {}]], lambda s: s[-1]),
     "index, axis from the end": ([["Gather", ["s", "last"], ["y"], {"axis": -3}]], lambda s: s[-1]),
+    "index left out": ([["Gather", ["s"], ["y"], {}]], None),
     "index beyond": ([["Gather", ["s", "last"], ["y"], {"axis": 3}]], None),
     "index before": ([["Gather", ["s", "last"], ["y"], {"axis": -4}]], None),
     "index of samples": ([["Gather", ["s", "last"], ["y"], {"axis": 1}]], None),
@@ -409,9 +444,20 @@ TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
     "slice before the last": (sliced(starts=[-2], ends=[-1], axes=[0]), None),
     "slice of two axes": (sliced(starts=[-1], ends=[FAR], axes=[0, 1]), None),
     "two slices": (sliced(starts=[-1, -1], ends=[FAR, FAR], axes=[0, 1]), None),
+    "slice to no integer": (sliced("rest", "K", "zeroth"), None),
     "slice with step 1": (sliced("rest", "end", "zeroth", "one"), lambda s: s[-1]),
     "slice with step 2": (sliced("rest", "end", "zeroth", "two"), None),
     "squeezed twice": ([*sliced("rest", "end", "zeroth")[:1], ["Squeeze", ["l"], ["y"], {}]], None),
+    "squeezed along an open axis": (
+        [
+            *sliced("rest", "end", "zeroth")[:1],
+            ["Shape", ["s"], ["n"], {}],
+            ["Slice", ["n", "one", "two"], ["samples"], {}],
+            ["Concat", ["zeroth", "samples"], ["axes"], {"axis": 0}],
+            ["Squeeze", ["l", "axes"], ["y"], {}],
+        ],
+        None,
+    ),
     "squeezed beyond": (
         [*sliced("rest", "end", "zeroth")[:1], ["Squeeze", ["l"], ["y"], {"axes": [3]}]],
         None,
@@ -420,6 +466,19 @@ TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
         [*sliced("rest", "end", "zeroth")[:1], ["Squeeze", ["l"], ["y"], {"axes": [-3]}]],
         lambda s: s[-1],
     ),
+    "reshaped with its axis of one step": (
+        [
+            *sliced("rest", "end", "zeroth")[:1],
+            ["MatMul", ["l", "Kt"], ["z"], {}],
+            ["Reshape", ["z", "one step"], ["y"], {"allowzero": 1}],
+        ],
+        lambda s: s[-1] @ KT,
+    ),
+    "sizes of 0": (dense(["Reshape", ["z", "rows"], ["y"], {}], rank=3), lambda s: s @ KT),
+    "sizes of 0, not copied": (
+        dense(["Reshape", ["z", "rows"], ["y"], {"allowzero": 1}], rank=3),
+        None,
+    ),
     "own domain": ([["Identity", ["s"], ["y"], {}, "own"]], None),
     "domain of ONNX": ([["Identity", ["s"], ["y"], {}, "ai.onnx"]], lambda s: s),
     "turned twice": (
@@ -427,7 +486,10 @@ TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
         lambda s: s,
     ),
     "turned": ([["Transpose", ["s"], ["y"], {}]], None),
-    "perm too short": ([["Transpose", ["s"], ["y"], {"perm": [1, 0]}]], None),
+    **{
+        f"perm {name}": ([["Transpose", ["s"], ["y"], {"perm": perm}]], None)
+        for name, perm in {"short": [1, 0], "beyond": [0, 1, 3], "twice": [0, 0, 2]}.items()
+    },
     "gemm": (gemm(["Kt", "b"]), lambda s: s[-1] @ KT + B),
     "gemm of ones": (gemm(["Kt", "b"], alpha=1.0, beta=1.0), lambda s: s[-1] @ KT + B),
     "gemm without bias": (gemm(["K"], transB=1), lambda s: s[-1] @ K.T),
@@ -440,6 +502,7 @@ TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
     "gemm, bias of two axes": (gemm(["K3", "Kt"]), None),
     "gemm, vector": (gemm(["b"]), None),
     "constant first": ([["MatMul", ["K", "s"], ["y"], {}]], None),
+    "product alone": ([["MatMul", ["s"], ["y"], {}]], None),
     "bias": (dense(["Add", ["z", "b"], ["y"], {}]), lambda s: s[-1] @ KT + B),
     "bias first": (dense(["Add", ["b", "z"], ["y"], {}], rank=3), lambda s: s @ KT + B),
     "bias of 3": (dense(["Add", ["z", "b3"], ["y"], {}]), None),
@@ -571,6 +634,11 @@ def joined(kind: str = "Concat", *inputs: str, **attributes: Any) -> list[Any]:
     return [kind, [*(inputs or "fr")], ["y"], attributes]
 
 
+#: Nodes that cut each direction out of Y, as an axis of size 1.
+CUT = [
+    ["Slice", ["Y", start, end, "one"], [name], {}]
+    for start, end, name in (("zeroth", "one", "f1"), ("one", "two", "r1"))
+]
 #: Nodes after both directions, and y from their numbers (T, N, 4).
 BOTH_TAILS: dict[str, tuple[list[list[Any]], Callable[[Any, Any], Any] | None]] = {
     "sum": (directions(joined("Add")), lambda f, r: f + r),
@@ -594,6 +662,31 @@ BOTH_TAILS: dict[str, tuple[list[list[Any]], Callable[[Any, Any], Any] | None]] 
     "one way twice": (directions(joined("Add", "f", "f")), None),
     "three parts": (directions(joined("Concat", "f", "r", "f", axis=-1)), None),
     "with a constant": (directions(joined("Concat", "f", "r", "h1", axis=-1)), None),
+    **{
+        f"{kind} {sizes}": (
+            directions([kind, ["f", "r"], ["s"], more], ["Reshape", ["s", sizes], ["y"], {}]),
+            known,
+        )
+        for kind, more, sizes, known in (
+            ("Concat", {"axis": -1}, "of 8", lambda f, r: np.concatenate([f, r], -1)),
+            ("Concat", {"axis": -1}, "of 4", None),
+            ("Mul", {}, "of 4", lambda f, r: f * r),
+            ("Mul", {}, "of 8", None),
+        )
+    },
+    "cut and squeezed": (
+        [*CUT, *(["Squeeze", [f"{n}1", "one"], [n], {}] for n in "fr"), joined("Add")],
+        lambda f, r: f + r,
+    ),
+    "cut and joined beside each other": (
+        [*CUT, ["Concat", ["f1", "r1"], ["s"], {"axis": -1}], ["Squeeze", ["s", "one"], ["y"], {}]],
+        None,
+    ),
+    "cut and added": ([*CUT, joined("Add", "f1", "r1")], None),
+    "last step of both": (
+        directions(["Add", ["f", "r"], ["s"], {}], ["Gather", ["s", "last"], ["y"], {}]),
+        None,
+    ),
     "difference": (directions(joined("Sub")), None),
     "largest": (directions(joined("Max")), None),
     "steps for directions": (directions(joined("Add"), axis=None), None),
@@ -601,6 +694,7 @@ BOTH_TAILS: dict[str, tuple[list[list[Any]], Callable[[Any, Any], Any] | None]] 
     "index before": (directions(joined("Add"), indices=("far", "last")), None),
     "one way alone": (directions(["Identity", ["f"], ["y"], {}]), None),
     "other way alone": (directions(["Identity", ["r"], ["y"], {}]), None),
+    "squeezed": ([["Squeeze", ["Y", "one"], ["y"], {}]], None),
     "not merged": ([["Identity", ["Y"], ["y"], {}]], None),
 }
 
@@ -630,6 +724,9 @@ STATES: dict[str, tuple[list[str], dict[str, Any], list[str], dict[str, Any], in
     "samples": (["Yh", "Yh2"], {"axis": 0}, ["hn", "last"], {"axis": 1}, None),
     "joined samples": (["Yh", "Yh2"], {"axis": 1}, ["hn", "last"], {"axis": 0}, None),
     "joined with a constant": (["Yh", "Yh2", "h1"], {"axis": 0}, ["hn", "other"], {}, None),
+    "chosen with another": (["Yh", "Yh2"], {"axis": 0}, ["hn", "last", "Yh2"], {}, None),
+    "chosen from another": (["Yh", "Yh2"], {"axis": 0}, ["Yh2", "last", "hn"], {}, None),
+    "multiplied": (["Yh", "Yh2"], {"axis": 0}, ["hn", "last"], {}, None),
 }
 
 
@@ -639,7 +736,8 @@ def test_joined_states_are_chosen_by_layer(name: str, tmp_path: Path) -> None:
     nodes = of_two_layers()
     nodes[-3:] = [
         ["Concat", parts, ["hn"], joining],
-        ["Gather", chosen, ["y"], choosing],
+        ["Shape", ["hn"], ["unused"], {}],
+        ["Mul" if name == "multiplied" else "Gather", chosen, ["y"], choosing],
     ]
     path = graph(nodes, tmp_path, shape=OPEN)
     assert is_whole(path) is (number is not None)
@@ -651,6 +749,7 @@ def test_joined_states_are_chosen_by_layer(name: str, tmp_path: Path) -> None:
 #: Attributes and inputs that no such operator has.
 BROKEN: dict[str, list[Any]] = {
     "indices left out": ["Gather", ["n"], ["i"], {}],
+    "three inputs": ["Transpose", ["s", "Y", "Y"], ["i"], {"perm": [0, 1, 2]}],
     "perm is a number": ["Transpose", ["s"], ["i"], {"perm": 1}],
     "perm of reals": ["Transpose", ["s"], ["i"], {"perm": [1.0, 0.0, 2.0]}],
     "perm of texts": ["Transpose", ["s"], ["i"], {"perm": ["a", "b", "c"]}],
@@ -694,7 +793,8 @@ def test_states_of_very_many_inputs(tmp_path: Path) -> None:
 
 def test_output_of_the_first_layer_is_no_chain(tmp_path: Path) -> None:
     nodes = of_two_layers()
-    assert not is_whole(graph(nodes, tmp_path, ("y", "Y")))
+    for outputs in (("y", "Y"), ("hn",), ("K",)):
+        assert not is_whole(graph(nodes, tmp_path, outputs))
     nodes[-2][1] = ["hn", "zero"]
     assert not is_whole(graph(nodes, tmp_path))
 

@@ -86,12 +86,14 @@ def changed(position: int, value: bytes, part: bytes = b"PK\1\2") -> bytes:
     return bytes(data)
 
 
+LIST_SIZE = archive(MEMBERS).index(b"PK\5\6") - archive(MEMBERS).index(b"PK\1\2")
 BROKEN_ARCHIVES = {
     "empty": b"",
     "no end": archive(MEMBERS)[:-22],
     "cut end": archive(MEMBERS)[:-1],
     "no entry": changed(0, b"PK\1\3"),
     "long name": changed(28, b"\xff\xff"),
+    "cut entry": changed(12, bytes([LIST_SIZE - 3]), b"PK\5\6"),
     "long extra": changed(30, b"\xff\xff"),
     "more entries": changed(10, b"\4\0", b"PK\5\6"),
     "list beyond the file": changed(12, b"\xff\xff\xff\0", b"PK\5\6"),
@@ -103,6 +105,63 @@ BROKEN_ARCHIVES = {
 def test_broken_archive_is_refused(name: str, source_of: Opener) -> None:
     with pytest.raises(InputError):
         zip_directory.read_directory(source_of(BROKEN_ARCHIVES[name]))
+
+
+@pytest.mark.parametrize("wrong", ["", "locator", "end"])
+def test_numbers_of_large_archives_have_64_bits(wrong: str, source_of: Opener) -> None:
+    data = archive(MEMBERS)
+    start, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    parts = {"end": b"PK\6\6", "locator": b"PK\6\7", "last": b"PK\5\6"}
+    parts = {name: b"PK\0\0" if name == wrong else part for name, part in parts.items()}
+    large = (
+        data[:end]
+        + parts["end"]
+        + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 3, 3, end - start, start)
+        + parts["locator"]
+        + struct.pack("<IQI", 0, end, 1)
+        + parts["last"]
+        + struct.pack("<HHHHIIH", 0, 0, *[0xFFFF] * 2, *[0xFFFFFFFF] * 2, 0)
+    )
+    if wrong:
+        with pytest.raises(InputError):
+            zip_directory.read_directory(source_of(large))
+    else:
+        assert list(zip_directory.read_directory(source_of(large))) == list(MEMBERS)
+
+
+def extra(kind: int, data: bytes) -> bytes:
+    return struct.pack("<HH", kind, len(data)) + data
+
+
+LARGE, UNKNOWN = 2**33, 2**32 - 1
+OTHER, TWO = extra(9, b"abc"), extra(1, struct.pack("<QQ", LARGE, LARGE + 1))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fields", "expected"),
+    [
+        ((5, 6, 7), TWO, (5, 6, 7)),
+        ((UNKNOWN, UNKNOWN, 7), TWO, (LARGE, LARGE + 1, 7)),
+        ((5, UNKNOWN, UNKNOWN), OTHER + TWO + OTHER, (5, LARGE, LARGE + 1)),
+        ((5, 5, UNKNOWN), OTHER + OTHER + TWO, (5, 5, LARGE)),
+        ((UNKNOWN, UNKNOWN, UNKNOWN), TWO, (LARGE, LARGE + 1, UNKNOWN)),
+        ((5, 5, UNKNOWN), extra(1, b"") + TWO, (5, 5, UNKNOWN)),
+        ((5, 5, UNKNOWN), OTHER, (5, 5, UNKNOWN)),
+        ((5, 5, UNKNOWN), TWO[:-9], (5, 5, UNKNOWN)),
+        ((5, 5, UNKNOWN), TWO[:3], (5, 5, UNKNOWN)),
+    ],
+)
+def test_numbers_of_a_member_may_have_64_bits(
+    numbers: tuple[int, ...], fields: bytes, expected: tuple[int, ...], source_of: Opener
+) -> None:
+    """Those that are unknown in 32 bits, in the first such field behind the name."""
+    size, packed, header = numbers
+    sizes = struct.pack("<IIHHH", packed, size, 1, len(fields), 0)
+    entry = b"PK\1\2" + bytes(16) + sizes + bytes(8) + struct.pack("<I", header) + b"a" + fields
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(entry), 0, 0)
+    (member,) = zip_directory.read_directory(source_of(entry + end)).values()
+    assert (member.name, member.size, member.header) == ("a", expected[0], expected[2])
+    assert member.is_plain is (expected[0] == expected[1])
 
 
 def test_header_of_a_member_is_checked(source_of: Opener) -> None:
@@ -300,6 +359,12 @@ def test_members_tell_programs_from_weights(
         np.testing.assert_array_equal(tensor.read(), np.arange(6.0).reshape(2, 3))
 
 
+@pytest.mark.parametrize("name", ["m/archive_format", "m/data.json"])
+def test_program_without_a_pickle_is_refused(name: str, source_of: Opener) -> None:
+    with pytest.raises(InputError, match="pt2"):
+        torch_tensors(source_of(archive({name: b""})))
+
+
 #: Changes of a tensor (2, 3) of a storage of six numbers, and whether it can be read.
 TENSORS: list[tuple[dict[str, Any], list[list[float]] | None]] = [
     ({}, [[0, 1, 2], [3, 4, 5]]),
@@ -356,6 +421,7 @@ DEEP = pickled_dict({"b": pickled_dict({"c": pickled_dict({"d": WEIGHTS})})})
         ({"a": pickled_dict({"b": pickled_dict({"c": WEIGHTS})})}, "a.b.c"),
         ({"model": WEIGHTS, "mean": STATISTICS}, "model"),
         ({"model": WEIGHTS, "state": pickled_dict({"0": WEIGHTS, "17": WEIGHTS})}, "model"),
+        ({"model": WEIGHTS, "state": b"}(K\0" + WEIGHTS + b"u"}, "model"),
         ({"model": WEIGHTS, "vector": VECTOR}, "model"),
     ],
 )
@@ -531,6 +597,8 @@ def test_many_modules_are_joined_by_parent() -> None:
     assert {len(module.tensors) for module in many[:-1]} == {2}
     assert many[0].class_name == "2 modules"
     assert many[-1].class_name == "Linear"
+    (all_,) = joined(of([f"a{n}" for n in range(MOST_OTHERS + 1)]))
+    assert (bool(all_.name), len(all_.tensors)) == (True, MOST_OTHERS + 1)
 
 
 # --- Modules as a network -------------------------------------------------------------------------
@@ -688,9 +756,7 @@ def test_written_safetensors_are_read(source_of: Opener) -> None:
     arrays |= {"number": np.array(0.5, "f4"), "none": np.zeros((0, 3), "f4")}
     stream = io.BytesIO()
     safetensors.write_tensors(stream, arrays)
-    data = stream.getvalue()
-    assert (8 + struct.unpack("<Q", data[:8])[0]) % 8 == 0
-    source = source_of(data)
+    source = source_of(stream.getvalue())
     assert safetensors.is_safetensors(source)
     tensors = safetensors.read_tensors(source)
     assert {tensor.name for tensor in tensors} == set(arrays)
@@ -698,6 +764,14 @@ def test_written_safetensors_are_read(source_of: Opener) -> None:
         array = arrays[tensor.name]
         assert (tensor.dtype, tensor.shape) == (str(array.dtype), array.shape)
         np.testing.assert_array_equal(tensor.read().reshape(array.shape), array)
+
+
+def test_written_numbers_begin_at_eight_bytes() -> None:
+    for count in range(1, 9):
+        safetensors.write_tensors(stream := io.BytesIO(), {"a" * count: np.ones(2)})
+        (length,) = struct.unpack("<Q", stream.getvalue()[:8])
+        assert length % 8 == 0
+        assert stream.getvalue()[8 + length :] == np.ones(2).tobytes()
 
 
 def test_bfloat16_is_read_as_float32(source_of: Opener) -> None:

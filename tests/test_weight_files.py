@@ -6,6 +6,7 @@ import csv
 import functools
 import itertools
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from rnnshapes.port.weight_files.matching import as_stored
 from rnnshapes.render import schemas
 from tests.helpers import foreign
 from tests.helpers.cells import LAYERS
-from tests.helpers.foreign import onnx_file, onnx_node, written
+from tests.helpers.foreign import message, onnx_file, onnx_node, written
 from tests.helpers.models import randomized
 from tests.helpers.port_layouts import in_onnx, in_pytorch
 from tests.helpers.results import as_json
@@ -95,12 +96,12 @@ def test_stored_numbers_are_rounded_to_their_dtype(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_biases_may_be_added(dtype: str, tmp_path: Path) -> None:
-    """To the rounding of their dtype, and no further."""
+    """Each number of the file, and that of Keras, may be off by the spacing of their dtype."""
     arrays = {name: a.astype(dtype) for name, a in pytorch_arrays("lstm").items()}
     bias = arrays["rnn.bias_ih_l0"]
     part = 0.3 * bias.astype(float)
     arrays["rnn.bias_hh_l0"] = part.astype(dtype)
-    for steps, passed in ((0, True), (8, False)):
+    for steps, passed in ((0, True), (2, True), (4, False)):
         off = steps * np.finfo(dtype).eps * (np.arange(20) == 13)
         arrays["rnn.bias_ih_l0"] = ((bias - part) * (1 + off)).astype(dtype)
         record = compared(tmp_path, arrays, "lstm")
@@ -208,9 +209,12 @@ def test_bias_that_keras_lacks_must_be_zero(tmp_path: Path) -> None:
     arrays = pytorch_arrays("gru", use_bias=False)
     assert compared(tmp_path, arrays, "gru", use_bias=False)["passed"]
     arrays["rnn.bias_hh_l0"][7] = 0.5
-    (mistake,) = compared(tmp_path, arrays, "gru", use_bias=False)["diagnosis"]
+    record = compared(tmp_path, arrays, "gru", use_bias=False)
+    (mistake,) = record["diagnosis"]
     assert mistake["id"] == "bias.other"
-    assert mistake["where"]["layer"] == "gru"
+    assert (mistake["where"]["layer"], mistake["where"]["array"]) == ("gru", "bias")
+    counts = [check["compared"] for check in record["checks"] if check["name"].startswith("gru")]
+    assert counts == [3 * 15, 5 * 15, 15]
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
@@ -227,6 +231,28 @@ def test_recurrence_that_the_file_lacks_is_missing(use_bias: bool, tmp_path: Pat
     assert missing == list(itertools.product(("forward", "backward"), arrays))
     absent = [check for check in record["checks"] if check["name"].startswith("bidirectional")]
     assert [check["compared"] for check in absent] == [0] * len(missing)
+
+
+@pytest.mark.parametrize(
+    ("cell", "D", "M", "options"),
+    [
+        ("gru", 3, 5, {}),
+        ("lstm", 4, 5, {}),
+        ("lstm", 3, 6, {}),
+        ("lstm", 3, 5, {"both": True}),
+        ("lstm", 3, 5, {"proj_size": 2}),
+    ],
+)
+def test_recurrence_of_other_sizes_is_none(
+    cell: str, D: int, M: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Though it has the name of the layer."""
+    arrays = foreign.state_dict(cell, D, M, prefix="lstm.", **options)
+    head = {name: a for name, a in pytorch_arrays("lstm").items() if name.startswith("fc.")}
+    record = compared(tmp_path, {**head, **arrays}, "lstm")
+    ids = [one["id"] for one in record["diagnosis"]]
+    assert ids == ["weights.missing"] * 3 + ["weights.extra"]
+    assert record["unjudged"] == list(arrays)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -534,6 +560,23 @@ def test_csv_has_the_checks_of_json(tmp_path: Path, run) -> None:
         assert bool(row["id"]) is not check["passed"]
 
 
+def test_layer_at_each_step_has_its_own_name(tmp_path: Path) -> None:
+    model = model_of(la.TimeDistributed(la.Dense(2, name="head"), name="steps"))
+    arrays = state_of(model)
+    result = against_model(tmp_path, model, arrays)
+    assert [check.name for check in result.checks] == ["steps/head/kernel", "steps/head/bias"]
+    wrong = against_model(tmp_path, model, changed("steps.bias", lambda a: a + 1)(arrays))
+    assert [mistake.where for mistake in wrong.mistakes] == [Where("steps", None, "bias")]
+
+
+def test_missing_kernel_is_named_with_its_shapes(tmp_path: Path) -> None:
+    """That of Keras, and that which the file would have."""
+    model = model_of(la.Conv1D(4, 2, use_bias=False, name="conv"), shape=(6, 3))
+    (mistake,) = against_model(tmp_path, model, {"far.weight": np.ones((2, 9), "f4")}).mistakes
+    assert (mistake.id, mistake.where) == ("weights.missing", Where("conv", None, "kernel"))
+    assert all(shape in mistake.text for shape in ("(2, 3, 4)", "(4, 3, 2)"))
+
+
 def test_file_without_weights_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "m.pt", b"no weights")
     with pytest.raises(InputError):
@@ -579,6 +622,19 @@ def test_layers_are_matched_by_name(kind: str, tmp_path: Path) -> None:
     assert "p, q" in assumed
 
 
+def test_only_layers_of_one_size_have_no_order(tmp_path: Path) -> None:
+    """The others are told apart by cell, features, units and directions."""
+    x, y = keras.Input((4, 3)), keras.Input((4, 2))
+    alike = [la.LSTM(5, name=name)(x) for name in "ab"] + [la.Dense(5, name=n)(x) for n in "cd"]
+    others = [la.LSTM(6)(x), la.GRU(5)(x), la.Bidirectional(la.LSTM(5))(x), la.LSTM(5)(y)]
+    model = randomized(keras.Model([x, y], [*alike, *others, la.Dense(6)(x)]))
+    names = {layer.name: f"m{number}" for number, layer in enumerate(model.layers)}
+    result = against_model(tmp_path, model, state_of(model, names))
+    assert result.passed
+    said = [{*re.findall(r"\bm\d+", text)} for text in result.assumptions]
+    assert said == [{names[a], names[b]} for a, b in ("ab", "cd")]
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_layers_differ_by_either_kernel(number: int, tmp_path: Path) -> None:
     """Also where their first rows are the same; the file rounds, and has another order."""
@@ -619,7 +675,7 @@ def test_transposed_tables_keep_their_names(tmp_path: Path) -> None:
 
 
 def onnx_stack(tmp_path: Path, model: keras.Model, kernel: Arrays, order: str) -> Any:
-    """Return the comparison with two LSTMs and two products in an order."""
+    """Return the comparison with LSTMs and products in an order, under names of others."""
     nodes, arrays, x = [], {}, "X"
     for name in order:
         layer = model.get_layer(name)
@@ -636,6 +692,7 @@ def onnx_stack(tmp_path: Path, model: keras.Model, kernel: Arrays, order: str) -
             arrays[f"w{name}"], arrays[f"b{name}"] = weights["kernel"], weights["recurrent_kernel"]
             nodes.append(onnx_node("MatMul", [x, f"w{name}"], [f"z{name}"]))
             nodes.append(onnx_node("Add", [f"z{name}", f"b{name}"], [f"Y{name}"]))
+        nodes[-1 if isinstance(layer, la.LSTM) else -2] += message((3, "badc"["abcd".index(name)]))
         x = f"Y{name}"
     arrays = {name: np.ascontiguousarray(a, "float32") for name, a in {**arrays, **kernel}.items()}
     return rnnshapes.verify(model, against=written(tmp_path / "m.onnx", onnx_file(nodes, arrays)))
@@ -655,10 +712,31 @@ def test_onnx_has_an_order(stack: keras.Model, tmp_path: Path) -> None:
         assert (mistake.id, mistake.where.layer) == ("stack.layers_swapped", layer)
 
 
+@pytest.mark.parametrize("order", ["cd", "dc"])
+def test_arrays_of_other_operators_change_no_order(order: str, tmp_path: Path) -> None:
+    """Of right numbers, in either order, and of wrong ones."""
+    model = model_of(la.Dense(3, name="c"), la.Dense(3, name="d"), shape=(3,))
+    arrays = {f"{layer.name}{n}": a for layer in model.layers for n, a in enumerate(layer.weights)}
+    nodes = [onnx_node("PRelu", ["X", "slope"], ["y"])]
+    nodes += [onnx_node("Gemm", ["y", f"{name}0", f"{name}1"], ["y"]) for name in order]
+    found = []
+    for error in (0, 1):
+        values = {name: np.asarray(array) + np.float32(error) for name, array in arrays.items()}
+        data = onnx_file(nodes, {"slope": np.ones(7, "f4"), **values})
+        found.append(rnnshapes.verify(model, against=written(tmp_path / "m.onnx", data)))
+    right, wrong = found
+    swapped = [("stack.layers_swapped", "d")] if order == "dc" else []
+    assert [(mistake.id, mistake.where.layer) for mistake in right.mistakes] == swapped
+    assert [mistake.id for mistake in wrong.mistakes] == ["weights.other"] * 4
+    names = [f"{name}{n}" for name in order for n in (0, 1)]
+    assert [check.arrays for check in wrong.checks] == [(name,) for name in names]
+
+
 def test_square_kernel_of_onnx_has_one_orientation(stack: keras.Model, tmp_path: Path) -> None:
     kernel = stack.get_layer("c").get_weights()[0]
     wrong = onnx_stack(tmp_path, stack, {"wc": kernel.T}, "abcd")
     assert [mistake.id for mistake in wrong.mistakes] == ["layout.transposed"]
+    assert wrong.assumptions == ()  # the graph says the order also of a wrong layer
 
 
 @pytest.mark.parametrize("op_type", ["Gemm", "Transpose"])
@@ -691,7 +769,7 @@ def test_roles_of_a_normalization_are_compared(tmp_path: Path) -> None:
     for names in (("weight", "running_var"), ("bias", "running_mean")):
         wrong = exchanged(arrays, *(f"bn.{name}" for name in names))
         result = against_model(tmp_path, model, wrong)
-        assert len(result.mistakes) == 2
+        assert [mistake.id for mistake in result.mistakes] == ["weights.other"] * 2
         assert all("bn." in mistake.text for mistake in result.mistakes)
 
 
@@ -707,6 +785,14 @@ def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
         more = {"fc.bias": np.full(3, bias, "float32"), "bn.weight": np.full(3, scale, "float32")}
         result = against_model(tmp_path, model, {**arrays, **more})
         assert result.passed is ((bias, scale) == (0, 1))
+
+
+def test_numbers_tell_more_than_the_name_of_a_part(tmp_path: Path) -> None:
+    """The file has no bias under the name of the layer, and both of its arrays elsewhere."""
+    model = model_of(la.Dense(2, name="fc"), shape=(3,))
+    arrays = {**state_of(model, {"fc": "head"}), "fc.weight": np.ones((2, 3), "f4")}
+    result = against_model(tmp_path, model, arrays)
+    assert (result.passed, result.unknown_arrays) == (True, ("fc.weight",))
 
 
 def test_wrong_array_takes_no_right_one(tmp_path: Path) -> None:
@@ -813,6 +899,11 @@ def test_arrays_without_weights_are_listed(tmp_path: Path) -> None:
     assert against_model(tmp_path, model, arrays).unknown_arrays == ()
 
 
+def test_nothing_to_compare_is_no_agreement(tmp_path: Path) -> None:
+    result = against_model(tmp_path, model_of(la.Dropout(0.5)), {"w.weight": np.ones((2, 9), "f4")})
+    assert (result.passed, result.checks, result.unknown_arrays) == (False, (), ("w.weight",))
+
+
 def test_kernel_of_another_layer_is_named(tmp_path: Path) -> None:
     model = model_of(*(la.LSTM(5, return_sequences=True, name=name) for name in "ab"))
     arrays = state_of(model)
@@ -840,6 +931,15 @@ def test_transposed_table_is_named(sizes: tuple[int, int], tmp_path: Path) -> No
     assert other.fix != mistake.fix
 
 
+def test_kernel_of_pytorch_is_transposed_by_any_name(tmp_path: Path) -> None:
+    model = model_of(la.Dense(5, name="fc", use_bias=False), shape=(5,))
+    (kernel,) = model.get_weights()
+    right = against_model(tmp_path, model, {"fc.own": np.ascontiguousarray(kernel.T)})
+    assert (right.passed, right.assumptions) == (True, ())
+    wrong = against_model(tmp_path, model, {"fc.own": kernel})
+    assert [mistake.id for mistake in wrong.mistakes] == ["layout.transposed"]
+
+
 def test_order_of_a_layer_is_one_mistake(tmp_path: Path) -> None:
     lstms = [la.LSTM(5, return_sequences=True, name=name) for name in "abc"]
     mistakes = onnx_stack(tmp_path, model_of(*lstms), {}, "cba").mistakes
@@ -851,9 +951,12 @@ def test_order_of_a_layer_is_one_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".onnx", ".safetensors"])
 def test_only_open_options_are_said(ending: str, tmp_path: Path) -> None:
-    conv = la.Conv1D(5, 2, strides=2, padding="same", name="conv")  # not in ONNX here
+    windows = (  # not in ONNX here
+        la.Conv1D(5, 2, strides=2, padding="same", name="conv"),
+        la.MaxPooling1D(2, strides=1, padding="same", name="without weights"),
+    )
     layers = (
-        *(() if ending == ".onnx" else (conv,)),
+        *(() if ending == ".onnx" else windows),
         la.Bidirectional(
             la.SimpleRNN(4, "relu", return_sequences=True), merge_mode="sum", name="rnn"
         ),
@@ -912,20 +1015,33 @@ def test_peepholes_of_onnx_are_a_mistake(weight: float, ids: list[str], tmp_path
         assert result.passed == (not more and not ids)
 
 
-def test_wrong_array_elsewhere_is_compared(tmp_path: Path) -> None:
-    """Nothing but its shape says that it is the bias."""
+@pytest.mark.parametrize("error", [0.0, 0.5])
+def test_wrong_array_elsewhere_is_compared(error: float, tmp_path: Path) -> None:
+    """Nothing but its shape says that it is the bias; of two wrong ones, it is the first."""
     model = model_of(la.Dense(2, name="fc"), shape=(3,))
     kernel, bias = model.get_weights()
     nodes = [
         onnx_node("MatMul", ["X", "w"], ["m"]),
         onnx_node("Identity", ["m"], ["n"]),
         onnx_node("Add", ["n", "b"], ["y"]),
+        onnx_node("Add", ["y", "more"], ["z"]),
     ]
-    for change in (0.0, 0.5):
-        arrays = {"w": kernel, "b": bias + np.float32(change)}
-        path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
-        found = [(m.id, m.where.array) for m in rnnshapes.verify(model, against=path).mistakes]
-        assert found == ([("weights.other", "bias")] if change else [])
+    arrays = {"w": kernel, "b": bias + np.float32(error), "more": np.full(2, 7.0, "f4")}
+    path = written(tmp_path / "m.onnx", onnx_file(nodes, arrays))
+    result = rnnshapes.verify(model, against=path)
+    found = [(mistake.id, mistake.where.array) for mistake in result.mistakes]
+    assert found == ([("weights.other", "bias")] if error else [])
+    assert [check.arrays for check in result.checks] == [("w",), ("b",)]
+    assert result.unknown_arrays == ("more",)
+
+
+def test_each_wrong_array_is_compared_once(tmp_path: Path) -> None:
+    """Nothing says which of them is which."""
+    model = model_of(la.LayerNormalization(name="norm"), shape=(3,))
+    arrays = {"g": np.full(3, 7.0, "f4"), "b": np.full(3, 9.0, "f4")}
+    data = onnx_file([onnx_node("Own", ["X", "g", "b"], ["y"])], arrays)
+    result = rnnshapes.verify(model, against=written(tmp_path / "m.onnx", data))
+    assert sorted(check.arrays for check in result.checks) == [("b",), ("g",)]
 
 
 def test_right_arrays_elsewhere_come_first(tmp_path: Path) -> None:
