@@ -241,10 +241,14 @@ def test_attribute_may_be_an_array_or_long(source_of: Any) -> None:
     assert (attributes["short"], attributes["long"]) == ("a" * 199, "")
 
 
+#: The keys of the fields 2 to 8 of ModelProto, of which 5 is an integer.
+KEYS = (2 << 3 | 2, 3 << 3 | 2, 4 << 3 | 2, 5 << 3, 6 << 3 | 2, 7 << 3 | 2, 8 << 3 | 2)
+
+
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
-        (b"\x08\x09\x12", True),
+        *((bytes([8, 9, key]), key in KEYS) for key in range(0x11, 0x44)),
         (b"\x08\x01\x3a", True),
         (b"\x08\x7f\x42", True),
         (b"\x08\x00\x12", False),

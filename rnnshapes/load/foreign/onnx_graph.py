@@ -75,7 +75,7 @@ def is_onnx(source: ByteSource) -> bool:
     """Return whether a file begins as ONNX does: with a version, then a producer or a graph."""
     head = source.head(3)
     is_version = len(head) == 3 and head[0] == 0x08 and 0 < head[1] < 0x80
-    return is_version and head[2] in (0x12, 0x1A, 0x22, 0x2A, 0x30, 0x3A, 0x42)
+    return is_version and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
 
 
 def read_model(source: ByteSource) -> OnnxModel:
