@@ -553,14 +553,17 @@ def test_weights_of_far_or_no_keys_are_known(dtype, options, scores, error, seen
 
 
 def test_attention_weights_of_an_uncertain_mask_are_unknown() -> None:
+    """Of the queries for which one of its numbers may be 0, or is not known."""
     scores = Bounded.exact(np.random.default_rng(4).standard_normal((2, 3, 2, 4)), FLOAT32)
-    error = np.zeros((2, 2, 4))
-    error[1, 0, 2] = 1.0
-    mask = Bounded(np.ones((2, 2, 4)), error, FLOAT32)
-    weights = BoundedOps().attention_weights(scores, Visibility(replaced=True), mask)
-    uncertain = np.zeros((2, 3, 2, 4), dtype=bool)
-    uncertain[1, :, 0] = True
-    np.testing.assert_array_equal(weights.error >= 1.0, uncertain)
+    error, visibility = np.zeros((2, 2, 4)), Visibility(replaced=True)
+    sure = OPS.attention_weights(scores, visibility, near(np.ones((2, 2, 4)), error, FLOAT32))
+    error[0, 0, 1], error[0, 1, 3], error[1, 0, 2], error[1, 1, 0] = 0.75, 1.0, np.inf, np.nan
+    weights = OPS.attention_weights(scores, visibility, near(np.ones((2, 2, 4)), error, FLOAT32))
+    expected = sure.error.copy()
+    expected[0, :, 1], expected[1, :, 0], expected[1, :, 1] = 1.0, np.inf, np.nan
+    np.testing.assert_array_equal(weights.error, expected)
+    np.testing.assert_array_equal(weights.value, sure.value)
+    assert (weights.precision, sure.error.max() < 1e-5) == (FLOAT32, True)
 
 
 # --- All operations -----------------------------------------------------------------------------
@@ -574,9 +577,10 @@ def test_interpreters_agree_on_each_operation(name: str) -> None:
     doubles = [x.astype("float64") for x in xs]
     recording, stored = Recording(), StoredValues(Scheme.from_name("q4.20"))
     stored.begin(name)
+    steps: list = []
     interpreters = {
         "single": (NumpyOps(), xs),
-        "symbolic": (SymbolicOps(), [Symbol(f"x{i}", s, []) for i, s in enumerate(shapes)]),
+        "symbolic": (SymbolicOps(), [Symbol(f"x{i}", s, steps) for i, s in enumerate(shapes)]),
         "recorded": (
             RecorderOps(recording),
             [
@@ -594,13 +598,15 @@ def test_interpreters_agree_on_each_operation(name: str) -> None:
         key: layer_operations.many(operation.compute(ops, *xs))
         for key, (ops, xs) in interpreters.items()
     }
+    if "recurrence" not in name:  # of which symbols take one step for all
+        assert recording.operations == steps
     expected = layer_operations.many(operation.compute(NumpyOps(), *doubles))
     for number, array in enumerate(expected):
         found = {key: each[number] for key, each in results.items()}
         dims = [dim.value(layer_operations.SIZES) for dim in found["symbolic"].shape]
         assert tuple(dims) == array.shape
         assert found["recorded"].symbol.shape == found["symbolic"].shape
-        if "recurrence" not in name:  # of which symbols take one step for all
+        if "recurrence" not in name:
             assert found["recorded"].symbol.text == found["symbolic"].text
         np.testing.assert_array_equal(found["recorded"].array, array)
         np.testing.assert_allclose(found["bounded"].value, array, rtol=1e-14)
@@ -822,17 +828,24 @@ def test_named_values_are_written_by_name() -> None:
 
 @pytest.mark.parametrize(("reverse", "before"), [(False, "{t-1}"), (True, "{t+1}")])
 def test_symbols_take_one_step_for_all(reverse: bool, before: str) -> None:
+    """The first step of a recording reads as this one."""
     seen: list[Any] = []
 
-    def step(z: Symbol, states: Any) -> Any:
-        seen.append([(each.text, each.shape) for each in (z, *states)])
+    def step(z: Any, states: Any) -> Any:
+        symbols = [getattr(each, "symbol", each) for each in (z, *states)]
+        seen.append([(each.text, each.shape) for each in symbols])
         return [states[0] + states[1], states[1]]
 
-    z = Symbol("z", (N, M, K, Dim.of(4) * D), [])
+    shape = (N, M, K, Dim.of(4) * D)
+    z, recording = Symbol("z", shape, []), Recording()
+    recorded = recording.tensor("z", shape, np.zeros([dim.value(SIZES) for dim in shape]))
     after = SymbolicOps("2").scan(step, z, 4, ("h", "c"), reverse=reverse)
     names = [f"{name}2_{before}" for name in "hc"]
     assert seen == [[("z", (N, K, Dim.of(4) * D)), *((name, (N, K, D)) for name in names)]]
     assert (after.text, after.shape) == (" + ".join(names), (N, M, K, D))
+    RecorderOps(recording, "2").scan(step, recorded, 4, ("h", "c"), reverse=reverse)
+    assert (seen[1], len(seen)) == (seen[0], 1 + SIZES["M"])
+    assert recording.operations[0] == z.operations[0]
 
 
 def test_equations_are_written_as_shapes() -> None:

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnnshapes.forward import scan
+from rnnshapes.forward.difference import y_hat_of
 from rnnshapes.forward.keras_replay import keras_replay
 from rnnshapes.forward.numpy_run import NUMPY, numpy_outputs
+from rnnshapes.forward.tracing import trace_network
+from rnnshapes.load.inputs import ArrayInput
 from rnnshapes.network import weights
 from rnnshapes.network.graph import Network, Tap
 from rnnshapes.reference.outputs import STATES, ModelOutputs
@@ -103,14 +107,52 @@ def test_layer_starts_from_the_output_of_another() -> None:
 
 def test_outputs_of_unsupported_layers_are_those_of_keras() -> None:
     """Each batch takes its own samples of them."""
-    own = "Own", {}, {"outputs": ((2, 6, 5),)}
+    own = "Own", {}, {"outputs": ((2, 6, 5), (2, 7))}
     net, x = network(simple(stateful=True), own, DENSE, batch=2), numbers(4, 6, 3)
-    given = numbers(4, 6, 5, seed=7)
+    given, other = numbers(4, 6, 5, seed=7), numbers(4, 7, seed=8)
     w = drawn(net)
-    keras = ModelOutputs(NUMPY, {"l2": (given,)}, {}, {}, {}, {}, ())
+    keras = ModelOutputs(NUMPY, {"l2": (given, other)}, {}, {}, {}, {}, ())
     found = numpy_outputs(net, w, [x], keras)
-    np.testing.assert_array_equal(found.values["l2"][0], given)
+    for values, expected in zip(found.values["l2"], (given, other), strict=True):
+        np.testing.assert_array_equal(values, expected)
+    (each,) = found.each["l2"]
+    np.testing.assert_array_equal(each, given)
     np.testing.assert_allclose(found.outputs[0], dense(w["l3"], given), atol=1e-14)
+
+
+LAST = simple(return_sequences=False)
+TRACED = {
+    "every step": (simple(), ("LSTM", {"units": 5, "return_sequences": True}), DENSE),
+    "last step": (("GRU", {"units": 5, "return_sequences": True}), LAST, DENSE),
+    "backwards": (simple(go_backwards=True), DENSE),
+    "masked": (("Masking", {}), LAST, DENSE),
+    "no steps": (simple(), ("Flatten", {}), DENSE),
+    "images": (simple(), ("Flatten", {}), ("Reshape", {"target_shape": [2, 3, 4]})),
+    "other steps": (LAST, ("RepeatVector", {"n": 5}), ("GRU", {"units": 3}), DENSE),
+}
+
+
+@pytest.mark.parametrize("samples", [5, 40])
+@pytest.mark.parametrize("name", TRACED)
+def test_traces_hold_the_whole_run(name: str, samples: int, monkeypatch: Any) -> None:
+    """Whatever steps and samples are computed at once."""
+    net, x = network(*TRACED[name]), numbers(samples, 6, 3).astype("f")
+    net = replace(net, declared_sizes=(*net.declared_sizes, ("N", samples)))
+    x[0, :2] = x[1, 3] = x[2, 5] = 0.0
+    w = drawn(net)
+    whole = numpy_outputs(net, w, [x])
+    monkeypatch.setattr(scan, "LEAST_STEPS", 4)
+    for limit in ("BLOCK_BYTES", "SAMPLES_BYTES"):
+        monkeypatch.setattr(scan, limit, 1)
+    found = trace_network(net, w, (ArrayInput(x, "x"),), ("y", "h"))
+    np.testing.assert_allclose(found.output, whole.outputs[0], rtol=1e-12)
+    y_hat = y_hat_of(net, whole)
+    assert (found.y_hat is None) == (y_hat is None) == (name == "no steps")
+    if y_hat is not None:
+        np.testing.assert_allclose(found.y_hat, y_hat, rtol=1e-12)
+    assert {layer.name for layer in found.layers} == set(whole.states)
+    for layer in found.layers:
+        np.testing.assert_allclose(layer.states["h"], whole.states[layer.name]["h"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -153,6 +153,19 @@ def test_two_cells_cannot_share_a_name() -> None:
     assert "MGU" not in cells.BY_CLASS
 
 
+def test_cells_are_in_the_order_of_publication() -> None:
+    class EarlyCell(MGUCell):
+        name, class_name, year = "early", "Early", 1995
+
+    cells.register(EarlyCell)
+    by_name, by_class = list(cells.BY_NAME.values()), list(cells.BY_CLASS.values())
+    cells.unregister(EarlyCell)
+    years = [kind.year for kind in by_name]
+    assert years == sorted(years)
+    assert years[0] < EarlyCell.year < years[-1]
+    assert by_name == by_class
+
+
 # --- A new layer is one class --------------------------------------------------------------------
 
 

@@ -14,14 +14,19 @@ from keras import layers as la
 from rnnshapes.forward import numpy_run
 from rnnshapes.forward.difference import Index
 from rnnshapes.load.inputs import full_array
+from rnnshapes.network import weights
+from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.graph import Network
 from rnnshapes.network.layers.rnn import RecurrentLayer
+from rnnshapes.network.structure import ModelStructure
 from rnnshapes.reference.outputs import ModelOutputs
 from rnnshapes.session import open_session
 from rnnshapes.verification.bounds import MISMATCH, Residual
+from rnnshapes.verification.report import residual_check, structure_checks
 from rnnshapes.verification.residuals import layer_residuals, network_step_errors
 from rnnshapes.verification.unrolled import unrolled_residuals
 from tests.helpers.handmade import SIZES
+from tests.helpers.layer_calls import network as network_of
 from tests.helpers.models import functional, model_of, randomized
 
 Array = np.ndarray
@@ -33,6 +38,16 @@ SPECS: dict[str, dict[str, Any]] = {
     "backwards": {"cell": "simple", "go_backwards": True, "return_sequences": True},
     "backwards to the end": {"cell": "gru", "go_backwards": True},
     "at every step": {"cell": "gru", "return_sequences": True},
+}
+#: Layers, one after the other.
+LAYERS: dict[str, tuple[Any, ...]] = {
+    "dropped": (
+        ("Dropout", {"rate": 0.5}),
+        ("SimpleRNN", {"units": 4}),
+        ("Dropout", {"rate": 0.5}),
+        ("Dense", {"units": 2}),
+        ("Dropout", {"rate": 0.5}),
+    ),
 }
 MODELS = [
     *("masked", "masked, backwards", "two outputs", "encoder, decoder", "unmerged"),
@@ -76,15 +91,19 @@ class Run:
 
 @functools.cache
 def run_of(name: str) -> Run:
+    if name in LAYERS:
+        network, xs = network_of(*LAYERS[name]), [np.random.default_rng(3).normal(size=(4, 6, 3))]
+        drawn = weights.draw(network, 3)
+        return Run(network, drawn, xs, numpy_run.numpy_outputs(network, drawn, xs))
     spec = {**SIZES, **SPECS[name]} if name in SPECS else {"model": model_of(name), "N": 3}
     return computed(spec)
 
 
 def computed(spec: dict[str, Any]) -> Run:
     with open_session(**spec) as session:
-        network, weights = session.network, session.weights()
+        network, drawn = session.network, session.weights()
         xs = [full_array(source) for source in session.sources]
-    return Run(network, weights, xs, numpy_run.numpy_outputs(network, weights, xs))
+    return Run(network, drawn, xs, numpy_run.numpy_outputs(network, drawn, xs))
 
 
 def compared_arrays(run: Run) -> dict[tuple[str, str], tuple[str, str, Any, Array]]:
@@ -119,7 +138,7 @@ def compared_arrays(run: Run) -> dict[tuple[str, str], tuple[str, str, Any, Arra
     return found
 
 
-@pytest.mark.parametrize("name", [*SPECS, *MODELS])
+@pytest.mark.parametrize("name", [*SPECS, *MODELS, *LAYERS])
 def test_every_number_of_a_run_is_compared(name: str) -> None:
     run = run_of(name)
     found = run.residuals()
@@ -134,7 +153,7 @@ def test_every_number_of_a_run_is_compared(name: str) -> None:
     assert all(found[key].ratio == 0 for key in found if key[1] == "mask")
 
 
-@pytest.mark.parametrize("name", [*SPECS, *MODELS])
+@pytest.mark.parametrize("name", [*SPECS, *MODELS, *LAYERS])
 def test_a_wrong_number_has_its_place(name: str) -> None:
     """In each array, at the last sample, in the middle of time, at the last unit."""
     run = run_of(name)
@@ -294,13 +313,10 @@ def test_what_follows_an_overflow_is_left_out(spec: Any, expected: Any, is_finit
     x = np.random.default_rng(0).uniform(0.1, 1, (3, 9, 4)).astype("f")
     x[1, 4] = 3e38
     run = computed({**SIZES, **spec, "activation": "relu", "x": x})
-    weights = {
-        group: {key: np.abs(a) for key, a in arrays.items()}
-        for group, arrays in run.weights.items()
-    }
-    outputs = numpy_run.numpy_outputs(run.network, weights, run.xs)
+    positive = {g: {k: np.abs(a) for k, a in arrays.items()} for g, arrays in run.weights.items()}
+    outputs = numpy_run.numpy_outputs(run.network, positive, run.xs)
     outputs = finite(outputs) if is_finite else outputs
-    found = replace(run, weights=weights, outputs=outputs).residuals("float32")
+    found = replace(run, weights=positive, outputs=outputs).residuals("float32")
     assert {key: residual.compared for key, residual in found.items()} == expected
     assert all(residual.passed for residual in found.values())
 
@@ -311,9 +327,9 @@ def test_a_sample_that_overflows_is_left_out_alone(t: int) -> None:
     run = run_of("flattened")
     x = np.array(run.xs[0])
     x[1, t] = 3e38
-    weights = {g: {k: 10 * a for k, a in arrays.items()} for g, arrays in run.weights.items()}
-    outputs = numpy_run.numpy_outputs(run.network, weights, [x])
-    found = replace(run, weights=weights, xs=[x], outputs=outputs).residuals("float32")
+    large = {g: {k: 10 * a for k, a in arrays.items()} for g, arrays in run.weights.items()}
+    outputs = numpy_run.numpy_outputs(run.network, large, [x])
+    found = replace(run, weights=large, xs=[x], outputs=outputs).residuals("float32")
     arrays = compared_arrays(run)
     for key, residual in found.items():
         assert residual.passed
@@ -334,12 +350,12 @@ def test_product_of_directions_may_overflow_alone() -> None:
     x = np.random.default_rng(0).uniform(0.1, 1, (3, 6, 3)).astype("f")
     x[1, 4] = 1e25
     run = computed({"model": randomized(functional(graph)), "x": x})
-    weights = {g: {k: np.abs(a) for k, a in arrays.items()} for g, arrays in run.weights.items()}
-    found = numpy_run.numpy_outputs(run.network, weights, run.xs)
+    positive = {g: {k: np.abs(a) for k, a in arrays.items()} for g, arrays in run.weights.items()}
+    found = numpy_run.numpy_outputs(run.network, positive, run.xs)
     joined, *states = found.values["both"]
     assert all(np.abs(state).max() < 1e38 < joined.max() for state in states)
     values = {**found.values, "both": (np.where(joined > 3e38, np.inf, joined), *states)}
-    given = replace(run, weights=weights, outputs=replace(found, values=values))
+    given = replace(run, weights=positive, outputs=replace(found, values=values))
     residuals = given.residuals("float32")
     assert residuals["last", "h at every step"].compared < 3 * 6 * 2
     assert all(residual.passed for residual in residuals.values())
@@ -370,10 +386,14 @@ def test_states_and_y_hat_have_step_errors(name: str, names: list[str]) -> None:
             np.testing.assert_array_equal(part, expected)
 
 
-def test_what_overflows_at_once_has_no_step_errors() -> None:
+def test_what_overflows_at_once_is_not_compared() -> None:
+    """Nothing behind it is, and it has no step errors."""
     spec = {**SIZES, "activation": "relu", "x": np.full((3, 9, 4), 3e38, "f")}
     run = computed(spec)
     assert network_step_errors(run.network, run.weights, run.xs, run.outputs) == {}
+    found = {key: residual.compared for key, residual in run.residuals("float32").items()}
+    quantities = ("initial state", "h at every step")
+    assert found == {("simple_rnn", quantity): 0 for quantity in quantities}
 
 
 # --- Unrolled steps -------------------------------------------------------------------------------
@@ -439,3 +459,60 @@ def test_masked_and_started_layers_are_not_unrolled(name: str, layers: list[str]
         layers = [node.name for node in run.network.recurrent if not node.initial]
         assert len(layers) < len(run.network.recurrent)
     assert names == layers
+
+
+# --- Checks ---------------------------------------------------------------------------------------
+
+
+def test_checks_of_structure_tell_both_sides() -> None:
+    network = from_sizes(cell="gru", T=5, D=3, M=4, K=2)
+    arrays = {
+        "gru": (("kernel", (3, 12)), ("recurrent_kernel", (4, 11)), ("more", (2,))),
+        "dense": (("bias", (2,)), ("kernel", (4, 2))),
+    }
+    built = ModelStructure(arrays, {"gru": 108, "dense": 9}, 117, {"dense": True})
+    found = [
+        (check.name, check.passed, check.expected, check.found, check.layer)
+        for check in structure_checks(network, built)
+    ]
+    first, last = "from t = 0 on", "no recurrence"
+    assert found == [
+        ("gru/kernel", True, "(D, 3M) = (3, 12)", "(3, 12)", ""),
+        ("gru/recurrent_kernel", False, "(M, 3M) = (4, 12)", "(4, 11)", ""),
+        ("gru/bias", False, "(2, 3M) = (2, 12)", "nothing", ""),
+        ("gru/more", False, "nothing", "(2,)", ""),
+        ("dense/kernel", True, "(M, K) = (4, 2)", "(4, 2)", ""),
+        ("dense/bias", True, "(K,) = (2,)", "(2,)", ""),
+        ("gru parameters", True, "3M(D+M+2) = 108", "108", ""),
+        ("dense parameters", False, "K(M+1) = 10", "9", ""),
+        ("count_params()", False, "3M(D+M+2) + K(M+1) = 118", "117", ""),
+        ("gru: direction", False, first, last, "gru"),
+    ]
+    assert {check.compared for check in structure_checks(network, built)} == {1}
+    both = from_sizes(bidirectional=True, M=4)
+    ways = {f"bidirectional/{way}_simple_rnn": way == "backward" for way in ("forward", "backward")}
+    given = replace(built, backwards=ways)
+    directions = [check for check in structure_checks(both, given) if check.layer]
+    assert [(check.layer, check.passed) for check in directions] == [(name, True) for name in ways]
+
+
+#: A residual, and whether it compares anything.
+CHECKED = [
+    (Residual(1.0, Index(1, 2, 3), 6, precision="float32"), True),
+    (Residual(1.5, Index(1, None, 3), 6, precision="float64"), True),
+    (Residual(0.5, Index(1, 2, 3), 0), False),
+]
+
+
+@pytest.mark.parametrize(("residual", "is_compared"), CHECKED)
+def test_checks_of_numbers_hold_their_residual(residual: Residual, is_compared: bool) -> None:
+    check = residual_check("gru", "output", residual)
+    assert (check.layer, check.quantity, check.name) == ("gru", "output", "gru: output")
+    assert residual_check("gru", "output", residual, "float64").name == "gru: output, in float64"
+    assert (check.passed, check.compared) == (residual.ratio == 1, residual.compared)
+    assert check.precision == residual.precision
+    there = (residual.ratio, residual.index) if is_compared else (None, None)
+    assert (check.ratio, check.index) == there
+    assert (str(residual.index) in check.detail) == is_compared == bool(check.detail)
+    exact = replace(check, residual=None)
+    assert (exact.ratio, exact.index, exact.precision, exact.detail) == (None, None, "", "")
