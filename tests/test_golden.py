@@ -120,6 +120,14 @@ def test_stacked_cells_have_numbered_arrays() -> None:
     assert of("rnn", found) >= {"rnn.z_i1", "rnn.z_i2", "rnn.gate_o2", "rnn.h1 Wx2"}
 
 
+@pytest.mark.parametrize("name", ["sentences", "models at each step", "cells", "shared"])
+def test_every_weight_has_a_name_of_its_own(name: str) -> None:
+    """Also those of both directions inside a TimeDistributed."""
+    model = model_of(name)
+    weights = rnnshapes.golden(model, keras=False, only=["weights"]).arrays.values()
+    assert sum(values.size for values in weights) == model.count_params()
+
+
 def test_initial_states_are_written_where_given() -> None:
     found = rnnshapes.golden(model_of("encoder, decoder"), N=2).arrays
     encoder, decoder = dict.fromkeys(name.split(".")[0] for name in found if "." in name)

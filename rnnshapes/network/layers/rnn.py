@@ -277,11 +277,14 @@ class WholeRecurrence(Layer):
 
     @property
     def weights(self) -> tuple[Weight, ...]:
-        return tuple(
-            replace(weight, key=weight.key + arrow)
-            for arrow, direction in self._directions
-            for weight in direction.weights
-        )
+        weights: list[Weight] = []
+        for arrow, direction in self._directions:
+            front = f"{direction.name.rpartition('/')[2]}/" if arrow else ""
+            weights += [
+                replace(weight, key=weight.key + arrow, name=front + weight.name)
+                for weight in direction.weights
+            ]
+        return tuple(weights)
 
     @property
     def _directions(self) -> list[tuple[str, Direction]]:
