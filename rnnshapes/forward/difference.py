@@ -64,7 +64,7 @@ def index_of(values: Array, position: int) -> Index:
     if values.ndim > 2:
         t, *inner = inner
         shape = shape[1:]
-    return Index(sample, t, int(np.ravel_multi_index(tuple(inner), shape)) if shape else 0)
+    return Index(sample, t, int(np.ravel_multi_index(tuple(inner), shape)))
 
 
 def output_difference(network: Network, ours: ModelOutputs, keras: ModelOutputs) -> Difference:

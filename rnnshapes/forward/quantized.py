@@ -117,8 +117,8 @@ class QuantizedValue:
     @property
     def total_rms(self) -> float:
         """The root mean square of all errors."""
-        squares = np.where(self.count > 0, self.rms**2, 0.0) * self.count
-        return float(np.sqrt(squares.sum() / max(1, self.count.sum())))
+        squares = np.nansum(self.rms**2 * self.count)
+        return float(np.sqrt(squares / max(1, self.count.sum())))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -243,7 +243,7 @@ class _Statistics:
         ideal, error = x.ideal[chosen], np.abs(x.value[chosen] - x.ideal[chosen])
         if not ideal.size:
             return
-        if self.not_finite is None and not np.isfinite([ideal, error]).all():
+        if self.not_finite is None and not np.isfinite(error).all():
             self.not_finite = t
         self.format = x.format
         self.low, self.high = min(self.low, ideal.min()), max(self.high, ideal.max())

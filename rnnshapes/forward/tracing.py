@@ -451,11 +451,10 @@ class _TraceRun:
                         times = slice(block.start, block.start + len(at_steps))
                         y_hat[batch, times] = np.swapaxes(at_steps, 0, 1)
             initial = block.final_states if any(map(_stateful, network.layers)) else initial
-            output = value.outputs[tap.output]
-            outputs.append(np.array(np.swapaxes(output, 0, 1) if output.ndim > 2 else output))
+            outputs.append(np.array(value.outputs[tap.output]))
         if network.returns_sequences and y_hat is not None:
             return y_hat, y_hat
-        return y_hat, np.array(np.concatenate(outputs))
+        return y_hat, np.concatenate(outputs)
 
     def _blocks(
         self, inputs: Iterable[Sequence[Array]], batch: slice, initial: States

@@ -286,8 +286,8 @@ def _attention_weights(z: Bounded, visible: Array, visibility: Visibility) -> Bo
     nan = np.isnan(z.error).any(axis=-1, keepdims=True)
     error = np.where(unsure.any(axis=-1, keepdims=True), 1.0, weights.error)
     # An overflow makes the whole row NaN; a score that is replaced has none.
-    counted = np.where(visible | (not visibility.replaced), z.error, 0.0)
-    error = np.where(np.isinf(counted).any(axis=-1, keepdims=True), np.inf, error)
+    over = np.isinf(z.error) & (visible | (not visibility.replaced))
+    error = np.where(over.any(axis=-1, keepdims=True), np.inf, error)
     if visibility.nothing:
         empty = np.where(blind, 0.0, weights.value)
         return Bounded(empty, np.where(nan, np.nan, np.where(blind, 0.0, error)), p)

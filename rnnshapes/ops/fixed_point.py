@@ -284,11 +284,10 @@ def _exact(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
     """Return an operation of the NumPy interpreter on both numbers, without rounding."""
 
     @functools.wraps(operation)
-    def apply(self: FixedPointOps, *arguments: Any, **options: Any) -> FixedPoint:
+    def apply(self: FixedPointOps, *arguments: Any) -> FixedPoint:
         with np.errstate(all="ignore"):
             value, ideal = (
-                operation(_NUMPY, *_part(arguments, name), **_options(options, name))
-                for name in ("value", "ideal")
+                operation(_NUMPY, *_part(arguments, name)) for name in ("value", "ideal")
             )
         return FixedPoint(value, ideal, self.storage)
 
@@ -302,9 +301,9 @@ def _moved(operation: Callable[..., Any]) -> Callable[..., FixedPoint]:
     """
 
     @functools.wraps(operation)
-    def apply(self: FixedPointOps, *arguments: Any, **options: Any) -> FixedPoint:
-        result = _exact(operation)(self, *arguments, **options)
-        formats = [x.format for x in _tensors([*arguments, *options.values()])]
+    def apply(self: FixedPointOps, *arguments: Any) -> FixedPoint:
+        result = _exact(operation)(self, *arguments)
+        formats = [x.format for x in _tensors(arguments)]
         return replace(result, format=_shared(formats))
 
     return apply
@@ -315,10 +314,6 @@ def _shared(formats: Sequence[Format | None]) -> Format | None:
     if len(formats) > 1 and any(each is None or np.ndim(each.scale) for each in formats):
         return None
     return formats[0] if all(each == formats[0] for each in formats) else None
-
-
-def _options(options: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: _part(value, name) for key, value in options.items()}
 
 
 class FixedPointOps:

@@ -385,7 +385,7 @@ def combine(chunks: Sequence[tuple[Residual, Array]]) -> tuple[Residual, Array]:
 def _combine_step_errors(chunks: Sequence[StepErrors | None]) -> StepErrors | None:
     """Combine the step errors of chunks of samples: at each step, the largest ratio."""
     known = [errors for errors in chunks if errors is not None]
-    if not known or len(known) < len(chunks):
+    if len(known) < len(chunks):
         return None
     ratios = np.stack([errors.ratio for errors in known])
     chunk = np.argmax(np.where(np.isnan(ratios), -1.0, ratios), axis=0)[None]
