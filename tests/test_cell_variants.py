@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnshapes.cells.cell import Cell
+from rnnshapes.cells.cell import Cell, WrongEquation
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.numpy_ops import NumpyOps
@@ -22,12 +23,14 @@ Step = Callable[[SimpleNamespace, Array, Array, Array], tuple[Array, ...]]
 tanh = np.tanh
 
 
-def weights_of(cell: Cell, rng: np.random.Generator) -> dict[str, Array]:
+def shapes_of(cell: Cell) -> dict[str, tuple[Any, ...]]:
     sizes = {"D": D, "M": M}
-    return {
-        weight.key: rng.uniform(-1, 1, [dim.value(sizes) for dim in weight.dims])
-        for weight in cell.weights(Dim.named("D"))
-    }
+    weights = cell.weights(Dim.named("D"))
+    return {weight.key: tuple(dim.value(sizes) for dim in weight.dims) for weight in weights}
+
+
+def weights_of(cell: Cell, rng: np.random.Generator) -> dict[str, Array]:
+    return {key: rng.uniform(-1, 1, shape) for key, shape in shapes_of(cell).items()}
 
 
 def computed(cell: Cell, arrays: dict[str, Array], x: Array, *states: Array) -> tuple[Array, ...]:
@@ -246,7 +249,9 @@ def test_each_variant_has_the_equation_of_its_text(name: str) -> None:
     seen: Counter[str] = Counter()
     for id_, own, change in [("", cell, dict), *((v.id, v.cell, v.arrays) for v in cell.variants)]:
         expected = steps[id_][seen[id_]](SimpleNamespace(**arrays), x, *states)
-        found = computed(own, change(arrays), x, *states)
+        changed = change(arrays)
+        assert {key: array.shape for key, array in changed.items()} == shapes_of(own), id_
+        found = computed(own, changed, x, *states)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, err_msg=f"{id_} {seen[id_]}")
         seen[id_] += 1
@@ -288,3 +293,35 @@ def test_each_variant_has_a_text_of_its_own(name: str) -> None:
     variants = BY_NAME[name](Dim.named("M")).variants
     found = {(v.id, v.family) for v in variants if v.id.startswith("bias.")}
     assert found == {(f"bias.{k}", f) for k, v in FAMILIES[name].items() for f in v.split()}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_method_is_wrong_in_one_way_at_a_time(name: str) -> None:
+    cell, _ = CELLS[name]
+    wrong = [variant for variant in cell.variants if isinstance(variant.cell, WrongEquation)]
+    assert wrong
+    for variant in wrong:
+        assert {v.text: v.cell for v in variant.cell.variants}[variant.text] is variant.cell
+
+
+#: The options of each cell that, on together, have a note beside that of its gates.
+NOTED: dict[str, tuple[str, ...]] = {
+    "simple": (),
+    "lstm": ("use_bias", "unit_forget_bias"),
+    "gru": ("use_bias", "reset_after"),
+}
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_cells_note_their_gates_and_options(name: str) -> None:
+    switches, seen = NOTED[name], set()
+    for cell in BY_NAME[name].with_all_switches(Dim.named("M")):
+        notes = list(cell.notes)
+        if cell.gate_names:
+            gates = notes.pop(0)
+            assert all(f"{key} " in gates for key in cell.gate_names)
+        options = tuple(cell.keras_options[switch] for switch in switches)
+        seen.add(options)
+        assert len(notes) == (bool(switches) and all(options)), cell
+        assert all(switches[1] in note for note in notes)
+    assert seen == {*itertools.product((True, False), repeat=len(switches))}

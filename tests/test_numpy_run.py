@@ -15,6 +15,7 @@ from rnnshapes.forward.numpy_run import NUMPY, numpy_outputs
 from rnnshapes.forward.tracing import trace_network
 from rnnshapes.load.inputs import ArrayInput
 from rnnshapes.network import weights
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network, Tap
 from rnnshapes.reference.outputs import STATES, ModelOutputs
 from tests.helpers.layer_calls import network
@@ -120,6 +121,17 @@ def test_outputs_of_unsupported_layers_are_those_of_keras() -> None:
     np.testing.assert_allclose(found.outputs[0], dense(w["l3"], given), atol=1e-14)
 
 
+def test_words_stay_integers() -> None:
+    words = LayerCall("x", "InputLayer", {"batch_shape": (None, 6), "integers": True})
+    table = LayerCall("l1", "Embedding", {"input_dim": 7, "output_dim": 3}, (Tap(0),))
+    net = assemble(LayerGraph((words, table), (Tap(1),)))
+    w, x = drawn(net), np.random.default_rng(4).integers(0, 7, (5, 6))
+    found = numpy_outputs(net, w, [x])
+    np.testing.assert_array_equal(found.outputs[0], w["l1"]["E"][x])
+    np.testing.assert_array_equal(found.values["x"][0], x)
+    assert found.values["x"][0].dtype == x.dtype
+
+
 LAST = simple(return_sequences=False)
 TRACED = {
     "every step": (simple(), ("LSTM", {"units": 5, "return_sequences": True}), DENSE),
@@ -151,8 +163,11 @@ def test_traces_hold_the_whole_run(name: str, samples: int, monkeypatch: Any) ->
     if y_hat is not None:
         np.testing.assert_allclose(found.y_hat, y_hat, rtol=1e-12)
     assert {layer.name for layer in found.layers} == set(whole.states)
+    types = {node.name: node.layer.type for node in net.recurrent}
+    candidates = {"SimpleRNN": (), "LSTM": ("c",), "GRU": ("h",)}
     for layer in found.layers:
         np.testing.assert_allclose(layer.states["h"], whole.states[layer.name]["h"], rtol=1e-12)
+        assert layer.candidates == candidates[types[layer.name]]
 
 
 @pytest.mark.parametrize("back", [False, True])

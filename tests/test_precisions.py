@@ -83,10 +83,10 @@ def test_wrong_numpy_loop_fails(small_run: KerasRun) -> None:
     ):
         states = {"simple_rnn": {"h": change(ours.states["simple_rnn"]["h"])}}
         for engine in (run.keras.engine, Engine("3", "torch", "2")):
-            checks = report.float64_checks(
-                run.network, run.weights, run.xs, replace(ours, states=states), engine
-            )
+            wrong = replace(ours, states=states)
+            checks = list(report.float64_checks(run.network, run.weights, run.xs, wrong, engine))
             assert name in names(checks)
+            assert ("unrolled" in {check.quantity for check in checks}) == engine.float64
     wrong = replace(ours, outputs=(ours.outputs[0] * (1 + 1e-9),))
     checks = report.float64_checks(run.network, run.weights, run.xs, wrong, run.keras.engine)
     assert names(checks) == ["trace: output, in float64"]

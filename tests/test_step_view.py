@@ -25,6 +25,7 @@ from rnnshapes.forward.recurrence_steps import (
     steps_of_sample,
     with_needed_samples,
 )
+from rnnshapes.forward.step_view import name_at_step
 from rnnshapes.render import step
 from rnnshapes.render.document import Sheet, StyledLines
 from rnnshapes.session import open_session
@@ -258,6 +259,42 @@ def test_head_of_operations_is_computed_at_each_step() -> None:
     rows = [re.sub(r"  +-?\d+\.\d.*", "", line) for line in drawn(recurrence, 2, 150)]
     rows = [" ".join(row.split()) for row in rows]
     assert [row for row in rows if row in OPERATION_ROWS] == OPERATION_ROWS
+
+
+def test_first_output_may_be_a_recurrence() -> None:
+    """Of a model with several outputs."""
+
+    def graph(x: Any) -> Any:
+        h = la.GRU(4, return_sequences=True)(x)
+        return h, la.Dense(2)(h)
+
+    model = randomized(functional(graph, (6, 3)))
+    h = rnnshapes.trace(model, N=2, seed=3, keras=False).y_hat
+    (recurrence,) = followed(model, N=2, sample=1)
+    for t in range(6):
+        np.testing.assert_allclose(recurrence.step(t).prediction.y_hat.values, h[1, t], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [la.Conv1D(2, 3, padding="same"), la.Flatten(), la.GlobalMaxPooling1D()],
+    ids=lambda head: type(head).__name__,
+)
+def test_heads_that_mix_steps_show_no_prediction(head: Any) -> None:
+    model = randomized(sequential(la.GRU(4, return_sequences=True), head, shape=(6, 3)))
+    (recurrence,) = followed(model)
+    assert [recurrence.step(t).prediction for t in range(6)] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(("h_t", "h_3"), ("h→2_t", "h→2_3"), ("y_hat_t", "y_hat_3"), ("h_{T-1-t}", "h_6")),
+        *(("ctx", "ctx"), ("h_{T-1}", "h_{T-1}"), ("x_tt", "x_tt")),
+    ],
+)
+def test_names_with_a_step_get_its_number(name: str, expected: str) -> None:
+    assert name_at_step(name, 3, 10) == expected
 
 
 def test_reversed_sequence_shows_y_hat_at_its_end() -> None:

@@ -234,9 +234,10 @@ def test_narrow_terminal_shows_each_quantity(run, monkeypatch) -> None:
 
 
 def test_arrays_of_results_are_read_only() -> None:
-    result = rnnshapes.trace(show="y,h")
+    result = rnnshapes.trace(cell="lstm", show="all")
     arrays = (result.y_hat, result.output, result.y_hat_keras, result.output_keras)
-    for values in (*arrays, result.layers[0].states["h"]):
+    (layer,) = result.layers
+    for values in (*arrays, *layer.states.values(), *layer.gates.values()):
         with pytest.raises(ValueError, match="read-only"):
             values[0] = 0
     again = pickle.loads(pickle.dumps(copy.deepcopy(result)))  # noqa: S301 - our own

@@ -201,6 +201,11 @@ OPERATIONS: dict[str, Operation] = {
     "recurrence in reverse": Operation(
         lambda ops, x: recurrence(ops, reverse=True)(x), TWICE, in_onnx=False
     ),
+    "recurrence of images": Operation(
+        lambda ops, x: recurrence(ops, reverse=False)(x),
+        ((N, T, M, Dim.of(2) * D),),
+        in_onnx=False,
+    ),
     "masked recurrence": Operation(
         lambda ops, x: recurrence(ops, reverse=False, mask=MASK)(x), TWICE, in_onnx=False
     ),
