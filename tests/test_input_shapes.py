@@ -129,9 +129,15 @@ def test_csv_of_words_has_one_per_line(lines: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0].array, [[1, 2, 3]])
 
 
-def test_message_has_index_out_of_range() -> None:
+@pytest.mark.parametrize("at_each_step", [False, True])
+@pytest.mark.parametrize("index", [99, 11, -1, 2.5])
+def test_message_has_index_out_of_range(index: float, at_each_step: bool) -> None:
     """And its sample and time step."""
-    x = np.ones((2, 10))
-    x[1, 3] = 99
-    with pytest.raises(InputError, match=r"sample 1.* t 3.* 99"):
-        rnnshapes.trace(WORDS, x=x)
+    words = la.Embedding(11, 4)
+    model = sequential(la.TimeDistributed(words), la.Flatten(), shape=(10, 2))
+    network = rnnshapes.load.live.network.read_model(model if at_each_step else WORDS)
+    x = np.full((2, 10, 2) if at_each_step else (2, 10), 10.0)
+    check_shape.match_input(network, x, {})
+    x[1, 3] = index
+    with pytest.raises(InputError, match=rf"sample 1.* t 3 .* {index}$"):
+        check_shape.match_input(network, x, {})

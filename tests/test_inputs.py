@@ -294,6 +294,7 @@ def test_random_numbers_do_not_depend_on_blocks(more: dict[str, Any]) -> None:
 def test_random_words_are_those_of_a_table() -> None:
     x = inputs.full_array(inputs.RandomInput((50, 20), 0, words=4))
     assert set(x.ravel()) == {1, 2, 3}
+    assert set(inputs.full_array(inputs.RandomInput((50,), 0, words=4))) == {1, 2, 3}
     assert set(inputs.full_array(inputs.RandomInput((5, 20), 0, words=1)).ravel()) == {0}
     assert set(inputs.full_array(inputs.RandomInput((5, 20), 0, words=2)).ravel()) == {1}
 

@@ -11,6 +11,7 @@ import pytest
 from keras import layers as la
 
 from rnnshapes.errors import InputError
+from rnnshapes.load.inputs import full_array, random_inputs
 from rnnshapes.load.live.graph import (
     is_model,
     layers_by_name,
@@ -216,6 +217,17 @@ def test_inputs_of_embeddings_are_indices() -> None:
     assert [takes_indices(graph, position) for position in range(3)] == [True, True, False]
 
 
+def test_index_of_a_sample_has_no_time() -> None:
+    """As that of a class, whose Embedding is the state from which a layer starts."""
+    kind, x = keras.Input((), dtype="int32", name="kind"), x_of()
+    start = la.Embedding(9, 4, name="start")(kind)
+    network = read_model(keras.Model([kind, x], la.GRU(4)(x, initial_state=start)))
+    assert [node.layer.timed for node in network.inputs] == [False, True]  # type: ignore[attr-defined]
+    assert [node.name for node in network.unsupported] == ["start"]
+    shapes = [full_array(each).shape for each in random_inputs(network.with_sizes(N=5), 3)]
+    assert shapes == [(5,), (5, T, D)]
+
+
 def own(z: Any) -> Any:
     """Return a product, as a function of the user's."""
     return z * z
@@ -349,7 +361,7 @@ def test_largest_object_is_parsed() -> None:
 def test_text_of_a_file_can_be_printed() -> None:
     assert printable("a ä 日") == "a ä 日"
     assert printable("a\x1b[31m\n") == "a\\x1b[31m\\n"
-    assert printable("\u202ea") == "\\u202ea"
+    assert printable("\u202eä\\") == "\\u202eä\\"
     assert printable("a" * 5000) == "a" * 5000
     assert printable("\n" * 1000) == "\\n" * 1000
     assert printable("\n" * 1001) == "\\n" * 1000 + "…"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.inputs import ArrayInput, array_input, read_input
+from rnnshapes.load.inputs import ArrayInput, array_input, layers_behind, read_input
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
@@ -197,9 +197,7 @@ def _ordinal(axis: int) -> str:
 
 def _check_indices(network: Network, node: Node, data: ArrayInput) -> None:
     """Raise InputError for an index that an Embedding fed by this input does not have."""
-    position = network.nodes.index(node)
-    users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
-    users = [getattr(layer, "inner", layer) for layer in users]
+    users = layers_behind(network, node)
     tables = [network.count(user.words) for user in users if isinstance(user, Embedding)]
     if not tables:  # the layer that takes the indices is unsupported
         return
@@ -207,8 +205,10 @@ def _check_indices(network: Network, node: Node, data: ArrayInput) -> None:
     indices = data.array
     wrong = ~((indices == np.floor(indices)) & (indices >= 0) & (indices < words))
     if wrong.any():
-        sample, t = np.unravel_index(int(np.argmax(wrong)), wrong.shape)[:2]
+        place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+        axes = zip(("sample", "t"), place, strict=False)
+        where = ", ".join(f"{name} {position}" for name, position in axes)
         raise InputError(
             f"{data.description}: indices for an Embedding are integers from 0 to {words - 1}; "
-            f"at sample {sample}, t {t} there is {indices[sample, t]:g}"
+            f"at {where} there is {indices[place]:g}"
         )

@@ -15,6 +15,7 @@ import numpy as np
 from rnnshapes.errors import InputError
 from rnnshapes.load import array_files
 from rnnshapes.network.graph import Network, Node
+from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
 from rnnshapes.network.layers.masking import Masking
@@ -66,18 +67,19 @@ class RandomInput:
     def blocks(self, steps: int, samples: slice = _ALL, /) -> Iterator[Array]:
         rng = np.random.default_rng(streams(self.seed, self.index)[1])
         n, *rest = self.shape
-        if len(rest) < 2 and self.words is None:
-            yield rng.standard_normal(self.shape, dtype=np.float32)[samples]
+
+        def numbers(size: tuple[int, ...]) -> Array:
+            if self.words is None:
+                return rng.standard_normal(size, dtype=np.float32)
+            return rng.integers(min(1, self.words - 1), self.words, size)
+
+        if len(rest) < (2 if self.words is None else 1):
+            yield numbers(self.shape)[samples]
             return
         t, features = rest[0], rest[1:]
         lengths = np.random.default_rng(self.seed).integers((t + 1) // 2, max(t, 2), n)
         for start in range(0, t, steps):
-            size = (min(steps, t - start), n, *features)
-            block: Array
-            if self.words is None:
-                block = rng.standard_normal(size, dtype=np.float32)
-            else:
-                block = rng.integers(min(1, self.words - 1), self.words, size)
+            block = numbers((min(steps, t - start), n, *features))
             if self.padding is not None:
                 beyond = np.arange(start, start + len(block))[:, None] >= lengths
                 block[beyond] = self.padding
@@ -173,6 +175,13 @@ def array_input(array: object, description: str, rank: int | None = 3) -> ArrayI
     return ArrayInput(values if rank in (None, values.ndim) else values[None], description)
 
 
+def layers_behind(network: Network, node: Node) -> list[Layer]:
+    """Return the layers that take an output of a node, and for TimeDistributed the one in it."""
+    position = network.nodes.index(node)
+    users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
+    return [getattr(layer, "inner", layer) for layer in users]
+
+
 def random_inputs(network: Network, seed: int) -> InputSources:
     """Return random inputs for a network, one for each of its inputs."""
     return tuple(
@@ -186,12 +195,9 @@ def _random_input(network: Network, node: Node, index: int, seed: int) -> Random
     shape = tuple(
         network.size(str(dim)) if len(dim.names) == 1 else network.count(dim) for dim in layer.shape
     )
-    position = network.nodes.index(node)
-    users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
-    users = [getattr(layer, "inner", layer) for layer in users]
     words = 2 if layer.integers else None  # indices that any table has
     padding: float | None = None
-    for user in users:
+    for user in layers_behind(network, node):
         if isinstance(user, Embedding):
             words = network.count(user.words)
             padding = 0 if user.mask_zero else None

@@ -43,7 +43,7 @@ class Input(Layer):
     @property
     def timed(self) -> bool:
         """Whether axis 1 is time."""
-        return len(self.shape) > 2 or self.integers
+        return len(self.shape) > (1 if self.integers else 2)
 
 
 @dataclass(frozen=True, kw_only=True)
