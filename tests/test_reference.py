@@ -229,6 +229,21 @@ def test_input_of_16_bits_is_float32(dtype: str, of_input: str) -> None:
     assert {weight.dtype for layer in layers for weight in layer.weights} == {dtype}
 
 
+def test_arrays_of_keras_cannot_be_changed(small_run: KerasRun) -> None:
+    found = small_run.keras
+    arrays = [*found.outputs, *found.masks.values()]
+    arrays += [
+        array for field in (found.values, found.each) for each in field.values() for array in each
+    ]
+    arrays += [
+        a
+        for field in (found.states, found.starts)
+        for each in field.values()
+        for a in each.values()
+    ]
+    assert not any(array.flags.writeable for array in arrays)
+
+
 def test_random_numbers_of_the_user_go_on() -> None:
     random.seed(5)
     before = random.getstate()

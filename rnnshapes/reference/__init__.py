@@ -176,10 +176,10 @@ def run(model: Model, network: Network, xs: Sequence[Array]) -> ModelOutputs:
     with keras_at_work("run the model"), _unchanged(own_model(model)):
         instrumented = InstrumentedModel.of(keras, model, network)
         arrays = instrumented.run(xs, size)
-    fields = instrumented.fields(arrays)
-    _require_samples(network, fields["values"], len(xs[0]))
     for array in (*outputs, *arrays):
         array.setflags(write=False)
+    fields = instrumented.fields(arrays)
+    _require_samples(network, fields["values"], len(xs[0]))
     return ModelOutputs(engine=engine(), outputs=outputs, **fields)
 
 
