@@ -457,9 +457,7 @@ def _network_and_input(
         network = with_default_sizes(network_of(model, **options), model)
         return network, inputs.random_inputs(network, seed)
     if model is None:
-        data = (
-            inputs.read_input(Path(x)) if isinstance(x, str | Path) else inputs.array_input(x, "x")
-        )
+        data = inputs.sequences(inputs.load(x, "x"))
         check_shape.check_stated_sizes(data, [(name, options.get(name)) for name in "NTD"])
         n, t, d = data.array.shape
         return network_of(None, **{**options, "N": n, "T": t, "D": d}), (data,)

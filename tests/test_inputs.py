@@ -78,7 +78,7 @@ def npy(array: np.ndarray) -> bytes:
 def test_every_form_is_read(name: str, save: Any, expected: Any, tmp_path: Path) -> None:
     """(N, T, D), or (T, D) as one sample, in the float32 that predict rounds to."""
     save(tmp_path / name)
-    found = inputs.full_array(inputs.read_input(tmp_path / name))
+    found = inputs.full_array(inputs.sequences(inputs.read_input(tmp_path / name)))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.asarray(expected, "float32"))
 
@@ -194,7 +194,7 @@ def test_damaged_input_is_read_or_refused(data, tmp_path: Path) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(InputError):
-        found = inputs.read_input(path)
+        found = inputs.sequences(inputs.read_input(path))
         assert found.array.ndim == 3
         assert found.array.size > 0
 
@@ -332,27 +332,22 @@ def test_array_is_rounded_in_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "rank", "expected"),
+    ("shape", "expected"),
     [
-        ((2, 5, 3), 3, (2, 5, 3)),
-        ((5, 3), 3, (1, 5, 3)),
-        ((5, 3), 2, (5, 3)),
-        ((5,), 2, (1, 5)),
-        ((5,), None, (5,)),
-        ((2, 5, 3, 4), 4, (2, 5, 3, 4)),
-        ((5,), 3, None),
-        ((2, 5, 3, 4), 3, None),
-        ((2, 5, 3), 2, None),
-        ((2, 0, 3), 3, None),
-        ((0,), None, None),
+        ((2, 5, 3), (2, 5, 3)),
+        ((5, 3), (1, 5, 3)),
+        ((5,), None),
+        ((2, 5, 3, 4), None),
+        ((2, 0, 3), None),
+        ((0,), None),
     ],
 )
-def test_single_sample_gets_its_axis(shape: Any, rank: int | None, expected: Any) -> None:
+def test_single_sample_gets_its_axis(shape: Any, expected: Any) -> None:
     if expected is None:
         with pytest.raises(InputError, match=r"^name: "):
-            inputs.array_input(np.zeros(shape), "name", rank)
+            inputs.sequences(inputs.array_input(np.zeros(shape), "name"))
     else:
-        found = inputs.array_input(np.zeros(shape), "name", rank)
+        found = inputs.sequences(inputs.array_input(np.zeros(shape), "name"))
         assert (found.array.shape, found.description) == (expected, "name")
 
 
@@ -368,9 +363,9 @@ def test_archive_array_is_chosen_by_input_name(tmp_path: Path) -> None:
         np.savez(path, **{name: np.full((2, 3), value) for name, value in names.items()})
         if expected is None:
             with pytest.raises(InputError, match=f"'{wanted}'"):
-                inputs.read_input(path, None, wanted)
+                inputs.read_input(path, wanted)
         else:
-            assert inputs.read_input(path, None, wanted).array[0, 0] == expected
+            assert inputs.read_input(path, wanted).array[0, 0] == expected
 
 
 def test_several_arrays_have_names_or_an_order() -> None:

@@ -150,10 +150,7 @@ def read_npy(path: Path) -> Array:
         if stream.tell() + header.size > os.fstat(stream.fileno()).st_size:
             raise InputError(f"{path}: {_ENDS_EARLY}")
         memory.require(header.size, f"{path}: reading it")
-        numbers = np.fromfile(stream, header.dtype, math.prod(header.shape))
-        if numbers.nbytes != header.size:
-            raise InputError(f"{path}: {_ENDS_EARLY}")
-        return header.array(numbers)
+        return header.array(np.fromfile(stream, header.dtype, math.prod(header.shape)))
 
 
 @contextmanager
@@ -392,7 +389,7 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
         end = _C_END.search(text, position)
         if end is None:
             raise cut_off
-        described = comment and _C_TYPE.fullmatch(text, commented, start)
+        described = _C_TYPE.fullmatch(text, commented, start)
         name, dtype = _described(comment) if described else ("", "")
         if not name:
             type_in_c = text[max(0, start - MAX_NUMBER_CHARACTERS) : start].split()[-1:]
@@ -411,9 +408,9 @@ def read_c_header(path: Path) -> Iterator[tuple[str, str, Any]]:
 
 def _described(comment: str) -> tuple[str, str]:
     """Return the name and dtype in a comment of ``trace --golden``; empty where there is none."""
-    name, separator, meaning = comment.removeprefix("\n *").partition(": ")
+    name, _, meaning = comment.removeprefix("\n *").partition(": ")
     words = re.findall(r"\w+", meaning[-MAX_NUMBER_CHARACTERS:])
-    if not separator or not words:
+    if not words:
         return "", ""
     name = re.sub(r"\n \* ?", " ", name.strip(" ")).replace(" * ", " × ")
     return name, words[-1]

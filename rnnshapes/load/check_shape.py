@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.inputs import ArrayInput, array_input, layers_behind, read_input
+from rnnshapes.load.inputs import ArrayInput, layers_behind, load, read_input
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
@@ -58,7 +58,7 @@ def _input_arrays(network: Network, x: Any) -> list[ArrayInput]:
     """Return the data for each input of the network, as it was given."""
     nodes = network.inputs
     if len(nodes) == 1 and not isinstance(x, Mapping):
-        return [_load(x, "x")]
+        return [load(x, "x")]
     names = ", ".join(node.name for node in nodes)
     if isinstance(x, str | Path):
         if Path(x).suffix.lower() != ".npz":
@@ -66,7 +66,7 @@ def _input_arrays(network: Network, x: Any) -> list[ArrayInput]:
                 f"{x}: the model has {len(nodes)} inputs; give a .npz file with an array for "
                 f"each, by their names: {names}"
             )
-        return [read_input(Path(x), None, node.name) for node in nodes]
+        return [read_input(Path(x), node.name) for node in nodes]
     if isinstance(x, Mapping) and len(nodes) > 1:
         if set(x) != {node.name for node in nodes}:
             raise InputError(
@@ -80,11 +80,7 @@ def _input_arrays(network: Network, x: Any) -> list[ArrayInput]:
             f"the model has {len(nodes)} inputs ({names}), {len(values)} were given; "
             "give x as a list with one array for each"
         )
-    return [_load(value, f"x[{i}]") for i, value in enumerate(values)]
-
-
-def _load(x: Any, name: str) -> ArrayInput:
-    return read_input(Path(x), None) if isinstance(x, str | Path) else array_input(x, name, None)
+    return [load(value, f"x[{i}]") for i, value in enumerate(values)]
 
 
 def check_stated_sizes(data: ArrayInput, stated: Sequence[tuple[str, object]]) -> None:

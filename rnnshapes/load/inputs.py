@@ -6,9 +6,9 @@ An input is read in blocks of time steps, so that a long one need not be in memo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -126,7 +126,12 @@ def describe_inputs(sources: InputSources, network: Network) -> str:
     return "; ".join(f"{text} ({', '.join(names)})" for text, names in inputs.items())
 
 
-def read_input(path: Path, rank: int | None = 3, name: str = "x") -> ArrayInput:
+def load(x: Any, name: str) -> ArrayInput:
+    """Return an array or a file as an input; ``name`` is that of an array, for messages."""
+    return read_input(Path(x)) if isinstance(x, str | Path) else array_input(x, name)
+
+
+def read_input(path: Path, name: str = "x") -> ArrayInput:
     """Read x from a .npy, .npz or .csv file.
 
     A .npz file holds one array, or one called ``name``. A .csv file holds one time step per line,
@@ -135,44 +140,46 @@ def read_input(path: Path, rank: int | None = 3, name: str = "x") -> ArrayInput:
 
     Args:
         path: The file. Nothing in it is executed.
-        rank: The number of axes of x, 3 for (N, T, D); see :func:`array_input`.
         name: The name of the input in a .npz file.
 
     Raises:
-        InputError: The file cannot be read, or does not hold such an array.
+        InputError: The file cannot be read, or does not hold real numbers.
     """
     readers: dict[str, Callable[[Path], Array]] = {
         ".npy": array_files.read_npy,
         ".npz": lambda path: _read_npz(path, name),
         ".csv": _read_csv,
     }
-    return array_input(array_files.read_file(path, readers), str(path), rank)
+    return array_input(array_files.read_file(path, readers), str(path))
 
 
-def array_input(array: object, description: str, rank: int | None = 3) -> ArrayInput:
+def array_input(array: object, description: str) -> ArrayInput:
     """Return an array-like as an input.
 
     Args:
-        array: Real numbers with ``rank`` axes, (N, T, D), or one axis fewer for a single sample.
+        array: Real numbers.
         description: The name of the file, or ``x``, for messages.
-        rank: The number of axes; ``None`` leaves the check to :mod:`rnnshapes.load.check_shape`.
 
     Raises:
         InputError: It is anything else, or empty.
     """
     values = array_files.real_array(array, description)
-    if rank is not None and values.ndim not in (rank - 1, rank):
-        axes = ", ".join(("N", "T", "D", *("…",) * (rank - 3))[:rank])
-        single = "(T, D)" if rank == 3 else "(T,)"
-        raise InputError(
-            f"{description}: x has shape ({axes}), or {single} for one sample; "
-            f"the shape of this array is {values.shape}"
-        )
     if not values.size:
         raise InputError(
             f"{description}: the array is empty, {values.shape}; x has at least one number"
         )
-    return ArrayInput(values if rank in (None, values.ndim) else values[None], description)
+    return ArrayInput(values, description)
+
+
+def sequences(data: ArrayInput) -> ArrayInput:
+    """Return data (N, T, D), where that of one sample may be (T, D); InputError for any other."""
+    array = data.array
+    if array.ndim not in (2, 3):
+        raise InputError(
+            f"{data.description}: x has shape (N, T, D), or (T, D) for one sample; "
+            f"the shape of this array is {array.shape}"
+        )
+    return data if array.ndim == 3 else replace(data, array=array[None])
 
 
 def layers_behind(network: Network, node: Node) -> list[Layer]:

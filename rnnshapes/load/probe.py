@@ -95,7 +95,7 @@ def _sequences(rng: np.random.Generator, samples: int, steps: int, features: int
     sizes = rng.choice(_MAGNITUDES, (samples, steps, 1))
     x: Array = _rounded(rng.standard_normal((samples, steps, features)) * sizes)
     x[rng.random((samples, steps)) < _ZEROS] = 0
-    alone = min(features, samples - 1, _MOST_ALONE)
+    alone = min(features, _MOST_ALONE)
     x[: alone + 1, :2] = 0
     x[np.arange(1, alone + 1), 0, np.arange(alone)] = np.resize(_MAGNITUDES, alone)
     return x
@@ -105,7 +105,7 @@ def _vectors(rng: np.random.Generator, samples: int, features: int) -> Array:
     """Return vectors (N, D): zeros, each feature alone, then all together."""
     sizes = rng.choice(_STATE_MAGNITUDES, (samples, 1))
     x: Array = _rounded(rng.standard_normal((samples, features)) * sizes)
-    alone = min(features, samples - 1, _MOST_ALONE)
+    alone = min(features, _MOST_ALONE)
     x[: alone + 1] = 0
     x[np.arange(1, alone + 1), np.arange(alone)] = np.resize(_STATE_MAGNITUDES, alone)
     return x

@@ -333,7 +333,7 @@ def _loop(keras: Any, rnn: Any) -> Any:
         def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
             _, after = cell(inputs, states, training=False)
             flat = keras.tree.flatten(after)
-            return (keras.ops.concatenate(flat, axis=-1) if len(flat) > 1 else flat[0]), after
+            return keras.ops.concatenate(flat, axis=-1), after
 
         def get_initial_state(self, batch_size: Any = None) -> Any:
             return cell.get_initial_state(batch_size)

@@ -65,19 +65,11 @@ class UserCode:
         """Return whether a value is a tensor, and no variable."""
         return bool(self.keras.ops.is_tensor(value)) and not hasattr(value, "trainable")
 
-    def own_tensors(self, run: ModelRun) -> list[Any]:
-        """Return the tensors that layers take, or the model returns, and that no layer made."""
-        known = set(map(id, run.inputs))
-        tensors = []
-        for call in (*run.calls, TensorCall(None, (run.result,), {}, ())):
-            for tensor in self.tensors_in((call.args, call.kwargs)):
-                for part in (tensor, get_mask(tensor)):
-                    if part is not None and id(part) not in known:
-                        known.add(id(part))
-                        tensors.append(part)
-            made = self.tensors_in(call.result)
-            known.update(map(id, made), (id(get_mask(tensor)) for tensor in made))
-        return tensors
+    def used_tensors(self, run: ModelRun) -> list[Any]:
+        """Return the tensors that layers take, or the model returns, with their masks."""
+        taken = [(call.args, call.kwargs) for call in run.calls]
+        tensors = self.tensors_in((taken, run.result))
+        return [part for tensor in tensors for part in (tensor, get_mask(tensor))]
 
     @contextmanager
     def _recorded(self, x: Any) -> Iterator[list[TensorCall]]:
@@ -140,7 +132,7 @@ class _SymbolicRun:
 
     def __init__(self, code: UserCode, run: ModelRun, inputs: list[Any]) -> None:
         self.code, self.run, self.inputs = code, run, inputs
-        self.own_tensors = code.own_tensors(run)
+        self.used_tensors = code.used_tensors(run)
         self.symbols = dict(zip(map(id, run.inputs), inputs, strict=True))
         self.known = dict(zip(map(id, run.inputs), run.inputs, strict=True))
         self.operations = _operations_class(code)
@@ -177,7 +169,7 @@ class _SymbolicRun:
 
     def _symbol(self, tensor: Any) -> Any:
         if id(tensor) not in self.symbols:
-            number = [id(own) for own in self.own_tensors].index(id(tensor))
+            number = [id(used) for used in self.used_tensors].index(id(tensor))
             shape = tuple(tensor.shape)
             dtype = self.code.keras.backend.standardize_dtype(tensor.dtype)
             spec = self.code.keras.KerasTensor((*[None] * bool(shape), *shape[1:]), dtype)
@@ -226,6 +218,6 @@ def _operations_class(code: UserCode) -> Any:
             return self.spec
 
         def call(self, tensors: Any, model_inputs: Any) -> Any:
-            return code.own_tensors(code.run(model_inputs))[self.number]
+            return code.used_tensors(code.run(model_inputs))[self.number]
 
     return Operations

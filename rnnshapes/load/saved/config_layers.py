@@ -121,8 +121,6 @@ def _read_layer(
     if is_model and not has_graph(layer):
         is_model, contradiction = False, NO_LAYERS
     submodel = layer if is_model else None
-    if isinstance(config, list) and is_model:
-        config = {}
     config = config if isinstance(config, dict) else {}
     model_at_steps = _model_at_each_step(layer, legacy=legacy)
     own_name = str(layer.get("name") or config.get("name") or snake_case(class_name))
