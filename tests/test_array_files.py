@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnshapes.errors import InputError
+from rnnshapes import memory
+from rnnshapes.errors import InputError, TooLargeError
 from rnnshapes.load import array_files
 from rnnshapes.load.csv_mistakes import has_headings, is_number, line_mistake, split_cells
 from tests.helpers.foreign import written
@@ -56,9 +57,11 @@ NO_TABLES: dict[str, tuple[str, str]] = {
     "blank": (" \n\n", "not a single"),
     "headings alone": ("a,b\n", "not a single"),
     "a word": ("1,2\n3,x\n", "line 2, column 2"),
+    "two words": ("1,2\n3,a b\n", "line 2, column 2"),
     "a word behind headings": ("a,b\n1,2\n\n3,4\nx,6\n", "line 5, column 1"),
     "short": ("1,2\n3\n", "line 2 has 1 number.* 2;"),
     "long": ("1,2\n3,4\n5,6,7\n", "line 3 has 3 numbers.* 2;"),
+    "long behind headings": ("a,b\n1,2,3\n4,5\n", "line 2 has 3 numbers.* 2;"),
     "more headings": ("a,b,c\n1,2\n", "line 1 has 3 .* 2 columns"),
     "fewer headings": ("\na,b\n1,2,3\n", "line 2 has 2 .* 3 columns"),
     "a gap": ("1,,2\n", "line 1, column 2"),
@@ -208,6 +211,7 @@ GOOD = npy(ARRAYS[0])
 BROKEN = {
     "empty": b"",
     "text": b"1,2,3\n4,5,6\n",
+    "another mark": b"\x92" + GOOD[1:],
     "another version": GOOD[:6] + b"\x03" + GOOD[7:],
     "a later version": GOOD[:7] + b"\x01" + GOOD[8:],
     "cut off": GOOD[:-1],
@@ -233,6 +237,14 @@ def test_broken_numpy_file_is_refused(name: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=f"^{re.escape(str(packed))}: "):
         array_files.read_file(packed, {".npz": read})
+
+
+def test_file_of_python_2_is_read(tmp_path: Path) -> None:
+    """NumPy would warn of its header."""
+    path = written(
+        tmp_path / "a.npy", with_header(header("(2L, 3L)"), ARRAYS[0][0, :2, :3].tobytes())
+    )
+    np.testing.assert_array_equal(array_files.read_file(path, READERS), ARRAYS[0][0, :2, :3])
 
 
 def test_long_header_is_not_unpacked(tmp_path: Path) -> None:
@@ -298,6 +310,18 @@ def test_array_holds_real_numbers(values: Any, kinds: str, allowed: bool) -> Non
             array_files.real_array(values, "x", kinds)
 
 
+@pytest.mark.parametrize("kind", [TypeError, ValueError, RuntimeError])
+def test_object_may_refuse_to_be_an_array(kind: type[Exception]) -> None:
+    """As tensors on a GPU do, or those whose gradients are recorded."""
+
+    class Refusing:
+        def __array__(self, *args: Any, **options: Any) -> Any:
+            raise kind("on a GPU")
+
+    with pytest.raises(InputError, match=r"^x: .*\(on a GPU\)"):
+        array_files.real_array(Refusing(), "x")
+
+
 # --- Any file -------------------------------------------------------------------------------------
 
 
@@ -315,6 +339,27 @@ def test_file_is_read_by_its_extension(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=f"^{re.escape(str(path))}: .*{said}"):
             array_files.read_file(path, READERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("1", array_files.read_number_table),
+        ("1", lambda path: array_files.read_text_table(path, re.compile("x"))),
+        ("1", array_files.read_json),
+        ("// 1", lambda path: list(array_files.read_c_header(path))),
+    ],
+    ids=["numbers", "text", "json", "c"],
+)
+def test_text_takes_many_times_its_size(
+    text: str, read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = text_file(tmp_path, text + " " * 10**4)
+    monkeypatch.setattr(memory, "available", lambda: 3 * 10**4)
+    with pytest.raises(TooLargeError, match=re.escape(str(path))):
+        read(path)
+    monkeypatch.setattr(memory, "available", lambda: 10**6)
+    read(path)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +394,7 @@ def test_json_keeps_numbers_as_written(tmp_path: Path) -> None:
 
 C_ARRAYS: dict[str, tuple[str, list[tuple[str, str, Any]]]] = {
     "plain": ("float a[2] = {1, 2.5f};", [("a", "float32", ["1", "2.5"])]),
+    "double at the start": ("double a[1] = {1};", [("a", "float64", ["1"])]),
     "double": ("static const double a[] = {1.0};", [("a", "float64", ["1.0"])]),
     "two axes": (
         "const float a[2] [2] = {\n {1.0f, 2e-3f},\n {-3, 4}\n};",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -469,9 +470,15 @@ def test_layers_of_a_frozen_model_are_frozen() -> None:
     (found,) = read_model_config(inner, parent, legacy=False).layers.values()
     assert (found.name, found.own_name, found.top_layer) == ("m/d", "d", "m")
     assert (found.group, found.nesting) == ("layers/sequential/layers/dense", 0)
-    inner["config"]["trainable"] = False
-    (found,) = read_model_config(inner, parent, legacy=False).layers.values()
-    assert not found.trainable
+    assert found.trainable
+    frozen = replace(parent, trainable=False)
+    for model, around in (
+        (inner, frozen),
+        (sequential(layer("Dense", "d"), config={**inner["config"], "trainable": False}), parent),
+        (sequential(layer("Dense", "d", trainable=False)), parent),
+    ):
+        (found,) = read_model_config(model, around, legacy=False).layers.values()
+        assert not found.trainable
 
 
 @pytest.mark.parametrize(
@@ -576,6 +583,14 @@ def test_nested_model_is_followed_at_each_call(kind: str, first: int, shift: int
     on_x, on_z = (calls.index(("m/d", [(number, 0)], [])) for number in (0, 1))
     assert calls[4][1] == [(on_x, 0), (on_z, 0)]
     assert outputs == [(4, 0), (on_x, 0)]
+
+
+def test_sequential_model_of_keras_2_0_is_followed() -> None:
+    """Its config is the list of its layers."""
+    inner = {"class_name": "Sequential", "name": "m", "config": [layer("Dense", "d", units=4)]}
+    inner["inbound_nodes"] = [[["x", 0, 0, {}]]]
+    model = graph([X, inner], "m", output_layers=[["m", 1, 0]])
+    assert calls_of(model, legacy=True) == ([("x", [], []), ("m/d", [(0, 0)], [])], [(1, 0)])
 
 
 def two_inputs(names: Any, given: Any) -> Config:
@@ -758,6 +773,10 @@ def op(kind: str, name: str, *args: Any, **config: Any) -> Config:
     return {**made, "module": "keras.src.ops.numpy"}
 
 
+def without_module(layer: Config) -> Config:
+    return {name: value for name, value in layer.items() if name != "module"}
+
+
 MASKING = call("Masking", "m", node("x"), mask_value=0.5)
 UNEQUAL = op("NotEqual", "u", ref("x"), 0.5)
 ANY = op("Any", "a", ref("u"), axis=-1)
@@ -767,6 +786,8 @@ SOME, EITHER = op("Any", "b", ref("u"), axis=-1), op("LogicalOr", "a", ref("b"),
 MASKS: dict[str, tuple[list[Config], bool]] = {
     "that of Masking": ([UNEQUAL, ANY], True),
     "axis in a list": ([UNEQUAL, op("Any", "a", ref("u"), axis=[-1])], True),
+    "of an HDF5 file": ([without_module(UNEQUAL), without_module(ANY)], True),
+    "of the user's own class": ([UNEQUAL, {**ANY, "module": "own"}], False),
     "another axis": ([UNEQUAL, op("Any", "a", ref("u"), axis=1)], False),
     "another value": ([op("NotEqual", "u", ref("x"), 0.25), ANY], False),
     "a Boolean": ([op("NotEqual", "u", ref("x"), True), ANY], False),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -60,6 +61,23 @@ def test_weights_come_back_bit_equal(tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, expected)
     rnnshapes.convert(other, again)
     assert again.read_bytes() == file.read_bytes()
+
+
+def test_seeds_of_dropouts_are_those_of_the_model(tmp_path: Path) -> None:
+    """Some versions of Keras write them; the state of an optimizer is left out."""
+    model, seed, place = of_layers(la.LSTM(5), la.Dropout(0.5)), [3, 7], "seed_generator/vars/0"
+    rnnshapes.convert(model, tmp_path / "w.safetensors")
+    like, new = saved(model, tmp_path / "like.keras"), tmp_path / "new.weights.h5"
+
+    def add(file: h5py.File) -> None:
+        file[f"layers/dropout/{place}"] = np.array(seed, "uint32")
+        file["optimizer/vars/0"] = np.array(1)
+
+    repacked(like, like, weights=add)
+    rnnshapes.convert(tmp_path / "w.safetensors", new, like=like)
+    with h5py.File(new) as file:
+        assert file[f"layers/dropout/{place}"][:].tolist() == seed
+        assert "optimizer" not in file
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")

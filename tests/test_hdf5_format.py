@@ -297,6 +297,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "both longer": (changed(WEIGHTS, 20, size_of(10**8) * 2), WEIGHTS),
     "overlapping": (changed(CONFIG, 42, size_of(0)), "overlaps"),
     "bomb": (archive({CONFIG: b" " * 10**6}, (CONFIG,)), CONFIG),
+    "another own name": (archive(MEMBERS).replace(WEIGHTS.encode(), b"x" * 16, 1), "damaged"),
     "broken weights": (archive({**MEMBERS, WEIGHTS: b"x" * 600}), "damaged"),
     "packed broken": (archive({**MEMBERS, WEIGHTS: b"xyz" * 9}, (WEIGHTS,)), "damaged"),
     "held twice": (hdf5(twice), "twice"),

@@ -180,6 +180,7 @@ DENSES: list[Case] = [
     ("TimeDistributed", {"layer": la.Conv1D(3, 2)}, [IMAGES]),
     ("TimeDistributed", {"layer": la.GlobalMaxPooling1D()}, [IMAGES]),
     ("TimeDistributed", {"layer": la.Flatten()}, [IMAGES]),
+    ("TimeDistributed", {"layer": la.Normalization()}, [IMAGES]),
     *((kind, {"rate": 0.5}, [SEQUENCE]) for kind in ("Dropout", "SpatialDropout1D")),
     ("Identity", {}, [SEQUENCE]),
 ]

@@ -137,12 +137,36 @@ def test_layer_is_called_with_more_than_tensors() -> None:
     assert supported == {"x": True, "o": False, "d": True, "h": True}
 
 
+def test_model_with_more_than_tensors_stays_one_layer() -> None:
+    x, inner = x_of(), keras.Sequential([keras.Input((T, D)), la.GRU(4)], name="m")
+    (node,) = read_model(keras.Model(x, inner(x, training=True))).unsupported
+    assert (node.name, node.layer.type) == ("m", "Sequential")
+    assert node.layer.trainable_count == inner.count_params()
+
+
 def test_mask_of_another_tensor_is_a_source() -> None:
     x, mask = x_of(), keras.Input((T,), name="mask", dtype="bool")
     gru = la.GRU(3, name="g")(x, mask=keras.ops.logical_not(mask))
     call = read_graph(keras.Model([x, mask], gru)).calls[-1]
     assert (call.unsupported, call.has_mask) == (("mask",), True)
     assert call.sources == (Tap(0), Tap(2))
+
+
+def test_mask_of_a_sum_joins_those_of_its_parts() -> None:
+    """In their order; another mask is not that of the sum."""
+    x, y = (keras.Input((T,), dtype="int32") for _ in range(2))
+    e, f = (la.Embedding(9, 4, mask_zero=True)(words) for words in (x, y))
+    of_x, of_y = (keras.ops.not_equal(words, 0) for words in (x, y))
+    for parts, masks, is_own in (
+        ((f, e), (of_y, of_x), True),
+        ((e, e), (of_x, of_x), True),
+        ((f, e), (of_x, of_y), False),
+        ((f, e), (of_x, of_x), False),
+        ((e, e), (of_y, of_x), False),
+    ):
+        gru = la.GRU(3)(la.Add()(list(parts)), mask=keras.ops.logical_or(*masks))
+        call = read_graph(keras.Model([x, y], gru)).calls[-1]
+        assert call.unsupported == (() if is_own else ("mask",))
 
 
 def test_complex_input_is_refused() -> None:
@@ -255,15 +279,17 @@ def shares_a_cell() -> Any:
 
 
 def integers() -> Any:
-    """Return a model in which an Embedding takes integers, and Rescaling others."""
+    """Return a model in which an Embedding takes integers, and other layers others."""
     x, y = (keras.Input((T,), dtype="int32", name=name) for name in "xy")
-    return keras.Model([x, y], [la.Embedding(9, 3)(x), la.Rescaling(2.0, name="scaled")(y)])
+    others = [la.Rescaling(2.0, name="scaled")(y), la.Flatten(name="flat")(y)]
+    return keras.Model([x, y], [la.Embedding(9, 3)(x), *others])
 
 
 TANH = keras.activations.tanh
 #: A model, and the names of its layers that are not supported.
 LIVE: dict[str, tuple[Any, list[str]]] = {
     "functions of Keras": (lambda: one_layer(la.GRU(4, TANH, "relu", name="a")), []),
+    "initializer": (lambda: one_layer(la.GRU(4, kernel_initializer=lambda shape, dtype: 1.0)), []),
     "activation": (lambda: one_layer(la.GRU(4, own, name="a")), ["a"]),
     "recurrent activation": (lambda: one_layer(la.LSTM(4, "tanh", own, name="a")), ["a"]),
     "of one direction": (
@@ -283,7 +309,7 @@ LIVE: dict[str, tuple[Any, list[str]]] = {
     ),
     "of no cell": (lambda: one_layer(la.RNN([la.GRUCell(4), la.LSTMCell(4)], name="a")), []),
     "no config": (lambda: one_layer(Unsaved(name="a")), ["a"]),
-    "integers": (integers, ["scaled"]),
+    "integers": (integers, ["scaled", "flat"]),
     "shared cell": (shares_a_cell, ["cell"]),
 }
 

@@ -15,6 +15,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import reference
 from rnnshapes.forward import numpy_run
+from rnnshapes.load.live.network import read_model
 from rnnshapes.network.structure import Engine
 from rnnshapes.ops.bounded import Bounded, BoundedOps
 from rnnshapes.ops.contraction import Contraction, einsum_sums_in_float16
@@ -90,6 +91,36 @@ def test_wrong_numpy_loop_fails(small_run: KerasRun) -> None:
     wrong = replace(ours, outputs=(ours.outputs[0] * (1 + 1e-9),))
     checks = report.float64_checks(run.network, run.weights, run.xs, wrong, run.keras.engine)
     assert names(checks) == ["trace: output, in float64"]
+
+
+def test_other_weights_in_keras_fail_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A millionth in front of the recurrences, in them, between or behind them."""
+    parts = (
+        la.Dense(4, name="front"),
+        la.GRU(5, return_sequences=True, name="gru"),
+        la.LayerNormalization(name="between"),
+        la.LSTM(3, name="lstm"),
+        la.Dense(2, name="head"),
+    )
+    model = randomized(sequential(*parts, shape=(7, 6)))
+    network = read_model(model).with_sizes(N=3)
+    weights = reference.weights_of(model, network)
+    xs = [np.random.default_rng(5).standard_normal((3, 7, 6))]
+    ours = numpy_run.numpy_outputs(network, weights, xs)
+    repeat, engine = reference.repeat_steps_and_layers, reference.engine()
+    for part in (None, *parts):
+        own = {key: a * (1 + 1e-6) for key, a in weights[part.name].items()} if part else {}
+        other = {**weights, **({part.name: own} if part else {})}
+        monkeypatch.setattr(
+            reference,
+            "repeat_steps_and_layers",
+            lambda steps, network, weights, *more, other=other: repeat(
+                steps, network, other, *more
+            ),
+        )
+        found = names(report.float64_checks(network, weights, xs, ours, engine))
+        layers = {name.partition(":")[0] for name in found} - {"trace"}
+        assert layers == ({part.name} if part else set())
 
 
 # --- Checks of their own ------------------------------------------------------------------------

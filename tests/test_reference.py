@@ -12,17 +12,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rnnshapes
 from rnnshapes import CannotRunError, TooLargeError, memory, reference
 from rnnshapes.forward import golden, scan, tracing
+from rnnshapes.load.live.keras_private import get_mask
+from rnnshapes.load.live.network import read_model
 from rnnshapes.load.live.recorded_model import unused_name
 from rnnshapes.network import from_sizes
 from rnnshapes.network.structure import Engine
 from rnnshapes.reference import quiet
 from tests.helpers.commands import interruptible
 from tests.helpers.keras_runs import KerasRun
+from tests.helpers.models import randomized
 
 
 def test_engine_names_keras_and_backend() -> None:
@@ -180,8 +184,6 @@ def test_container_limit_counts(tmp_path: Path) -> None:
 
 
 def test_numpy_integers_are_sizes_and_seeds() -> None:
-    import numpy as np
-
     result = rnnshapes.trace(
         T=np.int64(4),
         M=np.array(5),
@@ -227,6 +229,32 @@ def test_input_of_16_bits_is_float32(dtype: str, of_input: str) -> None:
     layers = model.layers[1:]
     assert [layer.compute_dtype for layer in layers] == [dtype] * 2
     assert {weight.dtype for layer in layers for weight in layer.weights} == {dtype}
+
+
+def test_built_model_computes_what_the_original_does() -> None:
+    """With a layer that is called twice, states of several cells, and two outputs.
+
+    Keras passes on no mask beside initial states, unless it is given once more.
+    """
+    import keras
+    from keras import layers as la
+
+    x, y = keras.Input((6, 3)), keras.Input((5, 3))
+    gru = la.GRU(4, return_sequences=True, go_backwards=True)
+    first, second = gru(la.Masking()(x)), gru(y)
+    cells = la.RNN([la.LSTMCell(5), la.GRUCell(2)], return_state=True)
+    last, *states = cells(second)
+    again = la.RNN([la.LSTMCell(5), la.GRUCell(2)])(first, initial_state=states)
+    masked = la.GRU(2)(first, initial_state=last, mask=get_mask(first))
+    model = randomized(keras.Model([x, y], [la.Subtract()([last, again]), la.Dense(7)(masked)]))
+    network = read_model(model)
+    built = reference.build(network, reference.weights_of(model, network))
+    assert [tuple(output.shape) for output in built.outputs] == [(None, 2), (None, 7)]
+    rng = np.random.default_rng(4)
+    xs = [rng.standard_normal((4, steps, 3)).astype("float32") for steps in (6, 5)]
+    xs[0][1, :2] = xs[0][3, 3:] = 0
+    for found, expected in zip(built(xs), model(xs), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_arrays_of_keras_cannot_be_changed(small_run: KerasRun) -> None:

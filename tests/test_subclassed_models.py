@@ -11,12 +11,14 @@ import tensorflow as tf
 
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError, reference
+from rnnshapes.load.live.keras_private import operation_of
 from rnnshapes.load.live.recorded_model import (
     RecordedModel,
     calls_layers,
     layers_inside,
     weights_outside,
 )
+from rnnshapes.reference.user_operations import UserCode
 from rnnshapes.render.document import Table
 from rnnshapes.render.documents import inspection
 from rnnshapes.render.view import View
@@ -31,6 +33,7 @@ from tests.helpers.subclassed import (
     Feedback,
     LastStep,
     OtherMask,
+    Shifted,
     Tagger,
     Translator,
     subclassed,
@@ -167,6 +170,37 @@ def test_call_of_two_arguments_is_refused() -> None:
         rnnshapes.inspect(model)
 
 
+class Switching(keras.Model):
+    """Either of two layers behind one of the user's, in which others are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = keras.layers.Dense(3), keras.layers.Dense(3)
+        self.other.build((None, 7))
+        self.shifted = Shifted()
+        self.chosen = self.one
+
+    def call(self, x):
+        return tf.tanh(self.chosen(self.shifted(x)))
+
+
+def test_code_calls_the_layers_that_were_recorded() -> None:
+    model, x, y = Switching(), tf.ones((2, 6, 3)), tf.zeros((2, 6, 3))
+    layers = [model.one, model.other, model.shifted, model.shifted.dense]
+    code = UserCode(keras, model, layers, None, {})
+    first = code.run([x])
+    assert code.run([x]) is first
+    assert [call.layer for call in first.calls] == [model.shifted, model.one]
+    (shifted,) = first.calls[1].args
+    assert shifted is first.calls[0].result
+    used = code.used_tensors(first)
+    assert [id(tensor) for tensor in used[::2]] == [id(x), id(shifted), id(first.result)]
+    assert code.run([y]) is not first
+    model.chosen = model.other
+    with pytest.raises(ValueError, match="layers"):
+        code.run([x])
+
+
 def test_mask_that_a_layer_adds_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="mask"):
         rnnshapes.inspect(subclassed(OtherMask))
@@ -244,6 +278,50 @@ def test_indices_are_integers_at_open_steps() -> None:
     for model, dtype, axes in ((words, "int32", (None, None)), (rows, "float32", (None, 4))):
         with reference.recorded(model) as found:
             assert [(x.dtype, x.shape) for x in found.inputs] == [(dtype, axes)]
+
+
+class Total(keras.Model):
+    """The sum of all inputs; only x has to be given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, x, training, state=None, *more, **options):
+        return self.dense(sum(keras.tree.flatten(x)))
+
+
+ROWS = np.ones((3, 4), "float32")
+
+
+@pytest.mark.parametrize(
+    ("x", "names"),
+    [
+        (ROWS, ["x"]),
+        ([ROWS, ROWS], ["x1", "x2"]),
+        ({"q": ROWS, "p": ROWS}, ["p", "q"]),
+        ({"p": [ROWS, ROWS]}, ["x1", "x2"]),
+    ],
+    ids=["array", "list", "dict", "nested"],
+)
+def test_inputs_of_a_class_have_names(x: Any, names: list[str]) -> None:
+    model = Total()
+    model(x, training=False)
+    with reference.recorded(model) as found:
+        assert [operation_of(tensor).name for tensor in found.inputs] == names
+        assert found.shapes == ((3, 4),) * len(names)
+        assert [tuple(tensor.shape) for tensor in found.outputs] == [(None, 2)]
+
+
+def test_class_that_was_built_on_a_state_is_refused() -> None:
+    class Fed(Total):
+        def build(self, x_shape, state_shape):
+            self.dense.build(x_shape)
+
+    model = Fed()
+    model(ROWS, state=keras.ops.ones((3, 4)), training=False)
+    with pytest.raises(UnsupportedError, match="Fed"), reference.recorded(model):
+        pass
 
 
 #: Outputs of a model, of which at least one does not follow from x.

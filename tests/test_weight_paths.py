@@ -56,6 +56,8 @@ OWNERS: list[tuple[str, Config, list[tuple[str, str]]]] = [
             ("GRU", "cell/cells/gru_cell_1/"),
         ],
     ),
+    ("ConvLSTM1D", {}, [("ConvLSTM1D", "cell/")]),
+    ("ConvLSTM2D", {}, [("ConvLSTM2D", "cell/")]),
     (
         "Bidirectional",
         {"layer": LSTM},
@@ -750,10 +752,37 @@ def test_other_arrays_are_noted(
     assert complaint(file, keras=True)[0] is None
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["kernel:0", "bias:0"], ["kernel", "bias"]),
+        (["kernel:0", "q"], ["kernel", "q"]),
+        (["p", "q"], ["kernel", "bias"]),
+    ],
+)
+def test_names_of_a_file_count_if_one_is_known(
+    names: list[str], expected: list[str], opened: Any
+) -> None:
+    paths = dict(zip([f"model_weights/b/{name}" for name in names], [(5, 2), (2,)], strict=True))
+    groups = {"model_weights": {}, "model_weights/b": {"weight_names": names}}
+    file = opened(paths, keras_model(), groups, kind="hdf5", metadata=None)
+    assert file.structure.weights["b"] == ((expected[0], (5, 2)), (expected[1], (2,)))
+
+
+@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_float16"])
+def test_mixed_policy_is_noted(policy: str, opened: Any) -> None:
+    model = keras_model()
+    for layer in model["config"]["layers"]:
+        layer["config"]["dtype"] = policy
+    assert [policy in note for note in opened(HELD, model).notes] == [True] * ("mixed" in policy)
+
+
 def test_lost_weights_are_noted(opened: Any) -> None:
     (note,) = opened({}, keras_model(), holds_weights=False).notes
     assert "model.weights.h5" in note
     assert not opened({}, keras_model(), holds_weights=False).unbuilt
+    assert not opened({"o/0": (1,)}, keras_model()).unbuilt  # its arrays are elsewhere
+    assert not opened(HELD, None).unbuilt
     unbuilt = opened({}, keras_model())
     (note,) = unbuilt.notes
     assert (unbuilt.unbuilt, "no weights" in note) == (True, True)
