@@ -162,14 +162,9 @@ def _clipped(function: Callable[[Array], Array], limit: float) -> Callable[[Arra
     return lambda z: function(np.clip(z, -limit, limit))
 
 
-def _saturated(function: Callable[[Array], Array], limit: float) -> Callable[[Array], Array]:
-    """Return a function with values of at most 1, which it has beyond the limit."""
-    return lambda z: np.asarray(np.clip(function(np.clip(z, -limit, limit)), -1.0, 1.0))
-
-
 def _power(n: int) -> Callable[[Array], Array]:
     """Return exp(z) as (1 + z / n) to the power of n."""
-    return lambda z: np.asarray(np.maximum(1.0 + np.clip(z, -30.0, 30.0) / n, 0.0) ** n)
+    return lambda z: np.asarray((1.0 + np.clip(z, -30.0, 30.0) / n) ** n)
 
 
 def _by_bits(shift: int) -> Callable[[Array], Array]:
@@ -217,16 +212,18 @@ _TANHS: dict[str, Callable[[Array], Array]] = {
     "a rational (Padé) form, z (27 + z²) / (27 + 9 z²) up to |z| = 3": _clipped(
         lambda z: z * (27 + z**2) / (27 + 9 * z**2), 3.0
     ),
-    "a rational (Padé) form of degrees 5 and 4": _saturated(
-        lambda z: z * (945 + 105 * z**2 + z**4) / (945 + 420 * z**2 + 15 * z**4), 4.0
+    "a rational (Padé) form of degrees 5 and 4": _limited(
+        _clipped(lambda z: z * (945 + 105 * z**2 + z**4) / (945 + 420 * z**2 + 15 * z**4), 4.0)
     ),
-    "a rational (Padé) form of degrees 7 and 6": _saturated(
-        lambda z: (
-            z
-            * (135135 + 17325 * z**2 + 378 * z**4 + z**6)
-            / (135135 + 62370 * z**2 + 3150 * z**4 + 28 * z**6)
-        ),
-        5.0,
+    "a rational (Padé) form of degrees 7 and 6": _limited(
+        _clipped(
+            lambda z: (
+                z
+                * (135135 + 17325 * z**2 + 378 * z**4 + z**6)
+                / (135135 + 62370 * z**2 + 3150 * z**4 + 28 * z**6)
+            ),
+            5.0,
+        )
     ),
     "Taylor's series, z - z³/3": lambda z: z - z**3 / 3,
     "Taylor's series, z - z³/3 + 2 z⁵/15": lambda z: z - z**3 / 3 + 2 * z**5 / 15,

@@ -112,7 +112,7 @@ def with_change(hypothesis: Hypothesis, change: CellChange) -> Hypothesis | None
         if differ(changed, weights[name]):
             weights[name] = {**weights[name], **changed}
             touched.add(name)
-        if cell is not direction.cell and cell != direction.cell:
+        if cell != direction.cell:
             touched.add(name)
             cells[name] = cell
     if not touched:

@@ -63,7 +63,7 @@ def other_masks(hypothesis: Hypothesis) -> Variations:
             mistake = Mistake("mask.inverted", text, Where(layer=layer.name))
             yield mistake, hypothesis.with_whole_layer(position, inverted)
         source = hypothesis.network.nodes[node.sources[0].node].layer
-        is_of_x = isinstance(source, Input) and len(hypothesis.xs) == 1 and x.ndim == 3
+        is_of_x = isinstance(source, Input) and len(hypothesis.xs) == 1
         if isinstance(layer, Masking) and is_of_x:
             masked = (x == layer.value).any(axis=-1, keepdims=True)
             changed = np.where(masked, x.dtype.type(layer.value), x)

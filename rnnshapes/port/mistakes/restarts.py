@@ -164,10 +164,9 @@ def _quantities_without(
         here = q.network_steps == steps[q.name]
         if q.values[:, here].any():
             return None
-        if here.any():
-            values, rounding = q.values.copy(), q.rounding.copy()
-            values[:, here] = q.expected(hypothesis.network, ours)[:, here]
-            rounding[:, here] = np.inf
-            quantities[number] = replace(q, values=values, rounding=rounding)
+        values, rounding = q.values.copy(), q.rounding.copy()
+        values[:, here] = q.expected(hypothesis.network, ours)[:, here]
+        rounding[:, here] = np.inf
+        quantities[number] = replace(q, values=values, rounding=rounding)
     is_ambiguous = not steps or (which == "last" and not others)
     return None if is_ambiguous else replace(hypothesis, quantities=tuple(quantities))

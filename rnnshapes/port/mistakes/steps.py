@@ -266,13 +266,12 @@ def _regrouped(hypothesis: Hypothesis, groups: Array) -> Hypothesis:
         replace(q.map(in_groups), network_steps=steps, steps=steps) for q in hypothesis.quantities
     ]
     grouped = replace(hypothesis, xs=(in_groups(x),), quantities=tuple(quantities))
-    if missing.any():  # they agree, whatever they are
-        ours = compute_outputs(grouped)
-        for number, quantity in enumerate(quantities):
-            values, rounding = quantity.values.copy(), quantity.rounding.copy()
-            values[missing] = quantity.expected(grouped.network, ours)[missing]
-            rounding[missing] = np.inf
-            quantities[number] = replace(quantity, values=values, rounding=rounding)
+    ours = compute_outputs(grouped)
+    for number, quantity in enumerate(quantities):  # what is missing agrees, whatever it is
+        values, rounding = quantity.values.copy(), quantity.rounding.copy()
+        values[missing] = quantity.expected(grouped.network, ours)[missing]
+        rounding[missing] = np.inf
+        quantities[number] = replace(quantity, values=values, rounding=rounding)
     return replace(grouped, quantities=tuple(quantities))
 
 
