@@ -6,9 +6,11 @@ Every row is written out here by hand, and shares no code with the package.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.mistakes.dropout import active_dropout
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.mistakes.front_end import front_ends
-from rnnshapes.port.screening import relative_distances
+from rnnshapes.port.mistakes.layer import head_layers
+from rnnshapes.port.screening import relative_distance, relative_distances, window
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import (
     FUNCTIONS,
@@ -42,42 +46,65 @@ N, T, D, M, K = 4, 6, 3, 5, 2
 def with_head(*, activation: str, units: int, sequences: bool, norm: str) -> Any:
     """Return a model, and its weights and h in float64."""
     layers: list[Any] = [la.SimpleRNN(M, return_sequences=sequences, name="rnn")]
-    if norm == "LayerNormalization":
-        layers.append(la.LayerNormalization(epsilon=0.02, name="norm"))
-    if norm == "BatchNormalization":
-        layers.append(la.BatchNormalization(epsilon=0.02, name="norm"))
+    kind, _, omitted = norm.partition(" without ")
+    if kind:
+        options = {omitted: False} if omitted else {}
+        layers.append(getattr(la, kind)(epsilon=0.02, name="norm", **options))
     model = randomized(
         sequential(*layers, la.Dense(units, activation, name="dense"), shape=(T, D)), seed=3
     )
-    if norm == "BatchNormalization":  # so that mean and variance may be exchanged
+    if kind == "BatchNormalization":  # so that mean and variance may be exchanged
         weights = model.get_layer("norm").get_weights()
-        model.get_layer("norm").set_weights([*weights[:2], np.abs(weights[2]), weights[3]])
+        *others, mean, var = weights
+        model.get_layer("norm").set_weights([*others, np.abs(mean), var])
     arrays = rnnshapes.golden(model, N=N, keras=False).arrays
     return model, {name: np.asarray(a, float) for name, a in arrays.items()}
 
 
+def leaky(z: Array, slope: float = 0.2) -> Array:
+    return np.where(z > 0, z, slope * z)
+
+
+HEAD_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    **FUNCTIONS,
+    "leaky_relu": leaky,
+    "gelu": lambda z: z / 2 * (1 + np.vectorize(math.erf)(z / 2**0.5)),
+}
+#: Activations that have wrong forms of their own.
+WRONG: dict[str, list[Callable[[Array], Array]]] = {
+    "sigmoid": [
+        *(lambda z: np.clip(z, 0, 1), lambda z: 0.2 * z + 0.5, lambda z: z / 6 + 0.5),
+        *(lambda z: sigmoid(z / 2), lambda z: sigmoid(2 * z), lambda z: sigmoid(-z)),
+        lambda z: sigmoid(sigmoid(z)),
+    ],
+    "tanh": [
+        *(lambda z: np.tanh(z / 2), lambda z: np.tanh(2 * z), lambda z: np.tanh(-z)),
+        *(lambda z: 1.7159 * np.tanh(2 * z / 3), np.arctan, lambda z: np.tanh(np.tanh(z))),
+    ],
+    "relu": [partial(leaky, slope=0.01), leaky],
+    "leaky_relu": [partial(leaky, slope=0.01), partial(leaky, slope=0.3)],
+    "gelu": [lambda z: z / 2 * (1 + np.tanh((2 / np.pi) ** 0.5 * (z + 0.044715 * z**3)))],
+}
+
+
 def outputs(z: Array, right: str) -> Iterator[Row]:
     """Yield what is given instead of an activation of z."""
-    act, where = FUNCTIONS[right], {"layer": "dense"}
+    act, where = HEAD_FUNCTIONS[right], {"layer": "dense"}
     others = ("linear", "softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
     for other in others:
         if other != right:
             yield "head.activation", where, FUNCTIONS[other](z)
+    for wrong in WRONG.get(right, ()):
+        yield "head.activation", where, wrong(z)
     y = act(z)
     yield "head.clipped", where, np.clip(y, 0, 1)
     yield "head.clipped", where, np.clip(y, -1, 1)
     yield "head.activation", where, np.abs(y)
-    if right != "linear":
+    if right not in ("linear", *WRONG):
         yield "head.activation", where, act(y)
         yield "head.activation", where, act(-z)
     if right in ("softmax", "sigmoid", "tanh", "exponential"):
         yield "head.activation", where, act(z * np.log(2))
-    if right == "sigmoid":
-        for wrong in (np.clip(z, 0, 1), 0.2 * z + 0.5, z / 6 + 0.5, act(z / 2), act(2 * z)):
-            yield "head.activation", where, wrong
-    if right == "tanh":
-        for wrong in (act(z / 2), act(2 * z), 1.7159 * act(2 * z / 3), np.arctan(z)):
-            yield "head.activation", where, wrong
     if right == "softmax":
         yield from outputs_of_softmax(z)
 
@@ -114,8 +141,8 @@ def kernels(W: Array, b: Array) -> Iterator[tuple[str, str | None, Array, Array]
 
 def normalized(x: Array, g: Arrays, norm: str) -> Iterator[tuple[str, dict[str, Any], Array]]:
     """Yield id and place of a mistake, and what a layer gives for x with it."""
-    gamma, beta = g["norm/gamma"], g["norm/beta"]
-    batch = norm == "BatchNormalization"
+    gamma, beta = g.get("norm/gamma", 1.0), g.get("norm/beta", 0.0)
+    batch = norm.startswith("BatchNormalization")
     mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     if batch:
         mean, var = g["norm/moving_mean"], g["norm/moving_variance"]
@@ -125,10 +152,13 @@ def normalized(x: Array, g: Arrays, norm: str) -> Iterator[tuple[str, dict[str, 
     for epsilon in (1e-5, 1e-3, 0) if batch else (1e-5, 1e-3, 1e-6, 1e-12, 0):
         id_ = "head.batchnorm" if batch else "layer.epsilon"
         yield id_, where, (x - mean) / np.sqrt(var + epsilon) * gamma + beta
-    yield "layer.unscaled", where, z
-    yield "layer.unscaled", {**where, "array": "gamma"}, z + beta
-    yield "layer.unscaled", {**where, "array": "beta"}, z * gamma
-    yield "layer.arrays_exchanged", where, z * beta + gamma
+    if "norm/gamma" in g:
+        yield "layer.unscaled", {**where, "array": "gamma"}, z + beta
+    if "norm/beta" in g:
+        yield "layer.unscaled", {**where, "array": "beta"}, z * gamma
+    if "norm/gamma" in g and "norm/beta" in g:
+        yield "layer.unscaled", where, z
+        yield "layer.arrays_exchanged", where, z * beta + gamma
     size = x.shape[-1]
     divisors = [var + 0.02, np.sqrt(var) + 0.02]
     if batch:
@@ -152,31 +182,38 @@ def normalized(x: Array, g: Arrays, norm: str) -> Iterator[tuple[str, dict[str, 
 
 def rows_of(g: Arrays, activation: str, norm: str, *, sequences: bool) -> Iterator[Row]:
     """Yield every mistake of the layers behind the recurrence, with y_hat."""
-    h, W, b, act = g["rnn.h"], g["dense/kernel"], g["dense/bias"], FUNCTIONS[activation]
+    h, W, b, act = g["rnn.h"], g["dense/kernel"], g["dense/bias"], HEAD_FUNCTIONS[activation]
     h = h if sequences else h[:, -1:]
     x, place = h, {"layer": "dense"}
     if norm:
         mean, var = (
             (h.mean(-1, keepdims=True), h.var(-1, keepdims=True))
-            if norm == "LayerNormalization"
+            if norm.startswith("LayerNormalization")
             else (g["norm/moving_mean"], g["norm/moving_variance"])
         )
-        x = (h - mean) / np.sqrt(var + 0.02) * g["norm/gamma"] + g["norm/beta"]
+        x = (h - mean) / np.sqrt(var + 0.02) * g.get("norm/gamma", 1.0) + g.get("norm/beta", 0.0)
         for id_, where, wrong in normalized(h, g, norm):
             yield id_, where, act(wrong @ W + b)
     yield from outputs(x @ W + b, activation)
     for id_, array, kernel, bias in kernels(W, b):
-        yield id_, {**place, "array": array}, act(x @ kernel + bias)
+        if not (np.array_equal(kernel, W) and np.array_equal(bias, b)):
+            yield id_, {**place, "array": array}, act(x @ kernel + bias)
     for name in ("relu", "tanh", "sigmoid"):
         yield "stack.activated", place, act(FUNCTIONS[name](x) @ W + b)
     if activation != "linear":
         yield "head.bias", place, act(x @ W) + b
+    if len(b) == M:
+        yield "layer.omitted", place, x
 
 
 HEADS = [
     *(("softmax", 3, True, "LayerNormalization"), ("softmax", 3, False, "")),
     *(("sigmoid", K, True, "BatchNormalization"), ("linear", M, True, "")),
     *(("tanh", K, False, "BatchNormalization"), ("elu", K, False, "LayerNormalization")),
+    ("relu", K, True, "LayerNormalization without center"),
+    ("gelu", K, True, "LayerNormalization without scale"),
+    ("exponential", K, False, "BatchNormalization without center"),
+    ("leaky_relu", 1, False, "BatchNormalization without scale"),
 ]
 
 
@@ -187,7 +224,29 @@ def test_each_mistake_behind_the_recurrence_is_tried(
     model, golden = with_head(activation=activation, units=units, sequences=sequences, norm=norm)
     base = base_of(model=model, N=N, last=not sequences)
     rows = list(rows_of(golden, activation, norm, sequences=sequences))
-    assert untried_results(base, rows) == []
+    whole = {"head", "other heads", "input of head", "decided outputs", "head layers", "dropout"}
+    assert untried_results(base, rows, whole=whole) == []
+
+
+def test_sums_over_samples_need_one_output_of_each() -> None:
+    """Other outputs have none; all steps are computed, also where h alone is given."""
+    model, _ = with_head(activation="softmax", units=7, sequences=False, norm="")
+    found = []
+    for given in ({"last": True}, {}, {"what": "rnn.h"}):
+        tried = [one for _, one in head_layers(base_of(model=model, N=N, **given))]
+        some = [window(one, 3, samples=N, reach=1).of(one) for one in tried]
+        found.append(len(relative_distances(some)))
+    assert found[0] - found[1] == found[2] - found[1] == 2
+
+
+def test_softmax_over_time_takes_all_steps() -> None:
+    """Also where a few before and behind each would be enough for the recurrence."""
+    model, golden = with_head(activation="softmax", units=3, sequences=True, norm="")
+    powers = np.exp(golden["rnn.h"] @ golden["dense/kernel"] + golden["dense/bias"])
+    given = {"rnn.h": golden["rnn.h"], "y_hat": powers / powers.sum(1, keepdims=True)}
+    tried = [one for _, one in head_layers(hypothesis_of(given, model=model, N=N))]
+    distances = relative_distances([window(one, 3, reach=1).of(one) for one in tried])
+    assert min(distances) < 1e-6
 
 
 def recurrence(g: Arrays, x: Array) -> Array:
@@ -252,18 +311,19 @@ def test_each_misreading_of_words_is_tried() -> None:
     y_hat = np.split(h @ golden["dense/kernel"] + golden["dense/bias"], len(wrong))
     place = {"layer": "words", "array": "embeddings"}
     rows = [(id_, place, y) for (id_, _), y in zip(wrong, y_hat, strict=True)]
-    assert untried_results(base, rows) == []
+    assert untried_results(base, rows, whole={"earlier layers"}) == []
 
 
 @pytest.mark.parametrize(
-    ("count", "lost", "pairs"), [(16, 15, 120), (17, 16, 0), (64, 63, 0), (65, 0, 0)]
+    ("count", "rows", "pairs"), [(16, 15, 120), (17, 16, 0), (64, 63, 0), (65, 0, 0)]
 )
-def test_few_words_are_tried_one_by_one(count: int, lost: int, pairs: int) -> None:
+def test_few_words_are_tried_one_by_one(count: int, rows: int, pairs: int) -> None:
+    """To lose the last row is no mistake: no token has a row after it."""
     model, x = with_words(count)
     tried = hypotheses(base_of(model=model, x=x, last=True), rare=True)
     ids = Counter(one.mistakes[0].id for one in tried)
     found = (ids["embedding.shifted"] - 3, ids["embedding.unknown"], ids["embedding.permuted"])
-    assert found == (lost, max(3 * lost - 3, 0), pairs)
+    assert found == (max(rows - 1, 0), max(3 * rows - 3, 0), pairs)
 
 
 def convolved(x: Array, kernel: Array, bias: Array, before: int = 1) -> Array:
@@ -288,8 +348,8 @@ def test_each_mistake_before_the_recurrence_is_tried(
     x, W, b, act = golden["x"], golden["front/kernel"], golden["front/bias"], FUNCTIONS[activation]
     before = 2 if padding == "causal" else 1
 
-    def front(kernel: Array, before: int = before) -> Array:
-        return x @ kernel + b if kind == "dense" else convolved(x, kernel, b, before)
+    def front(kernel: Array, before: int = before, bias: Array = b) -> Array:
+        return x @ kernel + bias if kind == "dense" else convolved(x, kernel, bias, before)
 
     where, array = {"layer": "front"}, {"layer": "front", "array": "kernel"}
     wrong = [
@@ -297,6 +357,9 @@ def test_each_mistake_before_the_recurrence_is_tried(
         for other in ("linear", "relu", "tanh", "sigmoid")
         if other != activation
     ]
+    for factor in (0, 2):
+        bias = {**where, "array": "bias"}
+        wrong.append(("layer.bias", bias, act(front(W, bias=factor * b))))
     if kind == "dense":
         read = W.ravel().reshape(W.shape, order="F")
         wrong.append(("layout.fortran", array, act(front(read))))
@@ -311,11 +374,7 @@ def test_each_mistake_before_the_recurrence_is_tried(
         for id_, place, features in wrong
     ]
     base = base_of(model=model, N=N)
-    assert untried_results(base, rows) == []
-    mistakes = [one.mistakes[0] for one in tried_from(base)]
-    of_kernel = [one.id for one in mistakes if one.where.layer == "front" and one.where.array]
-    expected = ["layout.fortran" if kind == "dense" else "layer.kernel_reversed"]
-    assert sorted(of_kernel) == sorted([*expected, "layout.flat_buffer", *["layer.bias"] * 2])
+    assert untried_results(base, rows, whole={"front ends", "earlier layers"}) == []
 
 
 @pytest.mark.parametrize(("padding", "sizes"), [("same", [2]), ("causal", [2]), ("valid", [])])
@@ -328,6 +387,14 @@ def test_wrong_padding_needs_two_steps(padding: str, sizes: list[int]) -> None:
         ids = [mistake.id for mistake, _ in front_ends(base_of(model=model, N=N))]
         wrong += [size] * ids.count("layer.padding")
     assert wrong == sizes
+
+
+def test_wrong_padding_is_that_of_steps_alone() -> None:
+    """An image has others."""
+    layers = [la.Conv2D(2, (3, 2), padding="same", name="front"), la.Reshape((T, 2 * D))]
+    model = randomized(sequential(*layers, la.SimpleRNN(M, name="rnn"), shape=(T, D, 1)), seed=3)
+    ids = Counter(mistake.id for mistake, _ in front_ends(base_of(model=model, N=N, what="output")))
+    assert ids == {"layer.activation": 3, "layer.bias": 2}
 
 
 @pytest.mark.parametrize("pooling", ["GlobalMaxPooling1D", "GlobalAveragePooling1D", ""])
@@ -348,7 +415,8 @@ def test_each_pooling_over_time_is_tried(pooling: str) -> None:
     if pooling:
         other = h.mean(1) if "Max" in pooling else h.max(1)
         rows = [("head.pooling", {"layer": "pool"}, y_hat(one)) for one in (other, h[:, -1])]
-    assert untried_results(base_of(model=model, N=N, what="output"), rows) == []
+    base = base_of(model=model, N=N, what="output")
+    assert untried_results(base, rows, whole={"pooled", "head layers"}) == []
 
 
 DROPPED: dict[str, tuple[int, int, str, int, bool]] = {
@@ -448,16 +516,36 @@ MODELS: list[Callable[[], Any]] = [
         la.Dense(K, name="dense"),
         shape=(T, D),
     ),
+    lambda: sequential(
+        la.GRU(4, return_sequences=True, name="gru"),
+        la.LSTM(4, "softsign", "hard_sigmoid", return_sequences=True, name="lstm"),
+        la.Dense(K, name="dense"),
+        shape=(T, D),
+    ),
 ]
+#: Mistakes that may change no number: beyond all of them, of a sign, at masked steps alone.
+UNSEEN = {
+    *("activation.clipped", "head.clipped", "head.activation", "activation.argument"),
+    *("layer.omitted", "embedding.zero_row", "mask.zeroed_output", "time.padded"),
+}
 
 
-@pytest.mark.parametrize("number", range(len(MODELS)))
-def test_mistakes_of_layers_have_texts_of_their_own(number: int) -> None:
+def tried_in(number: int) -> tuple[Hypothesis, list[Hypothesis]]:
+    """Return a port of a model that is a little wrong, and what is tried for it."""
     model = randomized(MODELS[number](), seed=3)
     x = np.random.default_rng(6).standard_normal((N, T, D)).astype("f")
     x[0, 4:] = x[1, 2:] = x[2, 1] = -1.25
     x = np.random.default_rng(6).integers(0, 7, (N, T)) if number == 3 else x
-    tried = tried_from(base_of(model=model, x=x, what="output"))
+    base = base_of(model=model, x=x, what="output")
+    errors = np.random.default_rng(1).normal(0, 1e-3, base.quantities[0].values.shape)
+    base = base.map_quantities(lambda q: replace(q, values=q.values + errors))
+    return base, tried_from(base)
+
+
+@pytest.mark.parametrize("number", range(len(MODELS)))
+def test_mistakes_of_layers_have_texts_of_their_own(number: int) -> None:
+    """Each changes something, and has a remedy."""
+    base, tried = tried_in(number)
     places = {node.layer.name for node in tried[0].network.nodes}
     texts = Counter(one.mistakes[0].text for one in tried)
     assert [text for text, count in texts.items() if count > 1] == []
@@ -465,3 +553,44 @@ def test_mistakes_of_layers_have_texts_of_their_own(number: int) -> None:
     wheres = {one.mistakes[0].where.layer for one in tried}
     assert wheres - {None} <= places
     assert without_place(tried) == []
+    changes = np.abs(np.array(relative_distances(tried)) - relative_distance(base))
+    same = [tried[k].mistakes[0] for k in np.flatnonzero(changes < 1e-9)]
+    assert [one.text for one in same if one.id not in UNSEEN] == []
+
+
+def test_only_cells_that_can_have_a_mistake_are_named() -> None:
+    """One of two layers alone has the activation, or the state c."""
+    _, tried = tried_in(5)
+    mistakes = [one.mistakes[0] for one in tried]
+    for id_, words, layer in (
+        ("activation.clipped", "of tanh", "gru"),
+        ("activation.clipped", "of softsign", "lstm"),
+        ("activation.argument", "tanh(z)", "gru"),
+        ("activation.gate", "gate f", "lstm"),
+        ("state.zeroed_each_step", "c is", "lstm"),
+        ("gates.repeated", "gate r", "gru"),
+    ):
+        layers = {one.where.layer for one in mistakes if one.id == id_ and words in one.text}
+        assert layers == {layer}
+
+
+def without_effect() -> list[Any]:
+    return [
+        *(la.Activation("linear"), la.Dropout(0.5), la.GaussianNoise(0.5)),
+        *(la.SpatialDropout1D(0.5), la.TimeDistributed(la.Dropout(0.5))),
+    ]
+
+
+def test_layers_without_effect_are_not_left_out() -> None:
+    """Before the recurrence or behind it; of them, a Dropout alone may be active."""
+    layers = [*without_effect(), la.SimpleRNN(M, return_sequences=True, name="rnn")]
+    layers += [*without_effect(), la.Dense(2 * M, name="dense")]
+    model = randomized(sequential(*layers, shape=(T, D)), seed=3)
+    golden = golden_of(model, N=2)
+    kept = np.random.default_rng(2).random(golden["rnn.h"].shape) > 0.5
+    y_hat = (golden["rnn.h"] * kept * 2) @ golden["dense/kernel"] + golden["dense/bias"]
+    base = hypothesis_of({"y_hat": y_hat}, model=model, N=2)
+    found = [one.mistakes[0] for one in tried_from(base)]
+    assert not any(one.id == "layer.omitted" for one in found)
+    (active,) = [one.where.layer for one in found if one.id == "layer.dropout_active"]
+    assert base.network.nodes[-5].layer.name == active

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,23 +91,43 @@ def without_place(tried: Iterable[Hypothesis]) -> list[str]:
 
 
 def untried(
-    tried: Iterable[Hypothesis], numbers: Iterable[Array], rows: Iterable[Row], tolerance: float
+    tried: Sequence[Hypothesis],
+    numbers: Iterable[Array],
+    rows: Iterable[Row],
+    tolerance: float,
+    whole: Collection[str] = (),
 ) -> list[Any]:
-    """Return the rows that no hypothesis with such numbers has: with this id and place."""
-    known: dict[Any, list[Array]] = {}
-    for one, found in zip(tried, numbers, strict=True):
+    """Return the rows that no hypothesis with such numbers has: with this id and place.
+
+    Of ``whole`` families, texts of hypotheses that no row has follow.
+    """
+    known: dict[Any, dict[int, Array]] = {}
+    for number, (one, found) in enumerate(zip(tried, numbers, strict=True)):
         (mistake,) = one.mistakes
-        known.setdefault((mistake.id, place_of(mistake.where), found.shape), []).append(found)
-    missing = []
+        place = mistake.id, place_of(mistake.where), found.shape
+        known.setdefault(place, {})[number] = found
+    stacked = {place: np.stack([*some.values()]) for place, some in known.items()}
+    missing, listed = list[Any](), set[int]()
     for number, (id_, where, wanted) in enumerate(rows):
-        some = known.get((id_, place_of(Where(**where)), wanted.shape), [])
-        if not any(np.allclose(one, wanted, rtol=tolerance, atol=tolerance) for one in some):
-            missing.append((number, id_, where))
-    return missing
+        place = id_, place_of(Where(**where)), wanted.shape
+        some = stacked.get(place, np.zeros((0, *wanted.shape)))
+        same = np.isclose(some, wanted, rtol=tolerance, atol=tolerance)
+        is_same = same.reshape(len(some), wanted.size).all(axis=1)
+        missing += [] if is_same.any() else [(number, id_, where)]
+        listed |= {k for k, one in zip(known.get(place, ()), is_same, strict=True) if one}
+    others = (one for k, one in enumerate(tried) if k not in listed)
+    return missing + [one.mistakes[0].text for one in others if one.families[0] in whole]
 
 
-def untried_results(base: Hypothesis, rows: Sequence[Row], tolerance: float = 1e-5) -> list[Any]:
-    """Return the rows, with what a port gives, of which no hypothesis computes these numbers."""
+def untried_results(
+    base: Hypothesis, rows: Sequence[Row], tolerance: float = 1e-5, whole: Collection[str] = ()
+) -> list[Any]:
+    """Return the rows, with what a port gives, of which no hypothesis computes these numbers.
+
+    Of ``whole`` families, texts of hypotheses that no row has follow.
+    """
     ids = {id_ for id_, *_ in rows}
-    tried = [one for one in tried_from(base) if one.mistakes[0].id in ids]
-    return untried(tried, computed(tried), rows, tolerance)
+    tried = [
+        one for one in tried_from(base) if one.mistakes[0].id in ids or one.families[0] in whole
+    ]
+    return untried(tried, computed(tried), rows, tolerance, whole)

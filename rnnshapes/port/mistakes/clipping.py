@@ -129,6 +129,8 @@ def _clipped_arguments(limit: float, names: Collection[str]) -> CellChange:
     """Return a change of the activations with these names."""
 
     def change(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
+        if not {*names} & {*cell.activations}:
+            return cell, arrays
         kind = type(cell)
 
         def activate(self: Any, ops: Any, use: str, z: Any) -> Any:

@@ -12,6 +12,7 @@ from rnnshapes.network.layers.convolutional import Conv
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
+from rnnshapes.port.mistakes.cell_changes import differ
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
 
 _ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
@@ -39,7 +40,8 @@ def front_ends(hypothesis: Hypothesis) -> Variations:
             mistake = Mistake("layer.bias", text, where)
             yield mistake, hypothesis.with_arrays(layer.name, {bias: arrays[bias] * factor})
         for mistake, kernel in _other_kernels(layer, arrays[key]):
-            yield mistake, hypothesis.with_arrays(layer.name, {key: kernel})
+            if differ({key: kernel}, arrays):
+                yield mistake, hypothesis.with_arrays(layer.name, {key: kernel})
         if isinstance(layer, Conv) and len(layer.windows) == 1:
             yield from _other_padding(hypothesis, position)
 

@@ -81,8 +81,9 @@ def other_heads(hypothesis: Hypothesis) -> Variations:
             yield from _other_activations(hypothesis, position)
         if isinstance(layer, Dense) and layer.activation != "linear":
             yield from _other_arguments(hypothesis, position)
-        for mistake, changed_arrays in _other_head_arrays(arrays, where):
-            yield mistake, hypothesis.with_arrays(name, changed_arrays)
+        for mistake, changed in _other_head_arrays(arrays, where):
+            if differ(changed, arrays):
+                yield mistake, hypothesis.with_arrays(name, changed)
         if layer.type == "BatchNormalization":
             yield from _other_normalizations(hypothesis, position)
 
@@ -277,11 +278,11 @@ def _other_head_arrays(arrays: Arrays, where: Where) -> Iterator[tuple[Mistake, 
     if "b" in arrays:
         bias, at = f"the bias of {where.layer} is", where._replace(array="bias")
         yield Mistake("head.bias", f"{bias} added twice", at), {"b": arrays["b"] * 2}
-        for shift in (1, -1) if arrays["b"].shape[-1] > 1 else ():
+        for shift in (1, -1):
             fix = "add bias[k] to output k"
             shifted = np.roll(arrays["b"], shift, axis=-1)
             yield Mistake("head.bias", f"{bias} shifted by {shift}", at, fix), {"b": shifted}
-    if "W" in arrays and arrays["W"].shape[-1] > 1:
+    if "W" in arrays:
         text = f"{where.layer}: the sum over h is not set to 0 for each unit"
         summed = {key: np.cumsum(a, axis=-1) for key, a in arrays.items() if key in ("W", "b")}
         yield Mistake("sum.not_reset", text, where), summed

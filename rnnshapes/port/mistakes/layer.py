@@ -410,9 +410,10 @@ def _misread_tokens(table: Array) -> Iterator[tuple[str, str, Array]]:
     """Yield tables of which some tokens have the row of another one, with an id and a text."""
     tokens = np.arange(len(table))
     for row in range(1, len(table)) if len(table) <= _MOST_TOKENS else ():
-        lost = table[np.minimum(np.where(tokens < row, tokens, tokens + 1), len(table) - 1)]
-        text = f"row {row} of the table is lost: token i has row i + 1 from there on"
-        yield "embedding.shifted", text, lost
+        if row < tokens[-1]:
+            lost = table[np.minimum(np.where(tokens < row, tokens, tokens + 1), tokens[-1])]
+            text = f"row {row} of the table is lost: token i has row i + 1 from there on"
+            yield "embedding.shifted", text, lost
         for unknown in range(min(row, _MOST_UNKNOWN)):
             text = f"tokens from {row} on have row {unknown}, as unknown words"
             yield "embedding.unknown", text, table[np.where(tokens < row, tokens, unknown)]

@@ -57,7 +57,7 @@ def _zeroed(keys: tuple[str, ...]) -> CellChange:
     def step(cell: Any, right: Any, ops: Any, xz: Any, state: Any, w: Any) -> Any:
         return right(ops, xz, {k: v * 0.0 if k in keys else v for k, v in state.items()}, w)
 
-    return step_change(step)
+    return step_change(step, *(keys if len(keys) == 1 else ()))
 
 
 def _without_unit(unit: int) -> CellChange:
