@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -189,6 +190,23 @@ def test_wrong_numbers_are_fitted(
         where = Where()
     assert (where, count) in found, right
     assert not any("None" in mistake.text for mistake in right)
+
+
+@pytest.mark.parametrize("size", [0.01, 0.1, 0.5])
+def test_negative_weight_alone_has_the_other_sign(size: float) -> None:
+    """One of about this size is another number."""
+    base = changed_port("simple")
+    kernel = base.weights["simple_rnn"]["Wx"].astype("d")
+    kernel[1, 3] = size
+    base = base.with_arrays("simple_rnn", {"Wx": kernel})
+    for factor, has_sign in ((-1.0, True), (-1.0001, True), (-1.02, False), (-0.98, False)):
+        wrong = base.with_arrays("simple_rnn", {"Wx": scaled(np.s_[1, 3], factor)(kernel)})
+        ours = compute_outputs(wrong)
+        (y_hat,) = (q.expected(wrong.network, ours) for q in base.quantities)
+        port = base.map_quantities(lambda q, y=y_hat: replace(q, values=y))
+        place = Where("simple_rnn", None, "kernel", None, 3)
+        (text,) = [m.text for m in right_fits(port) if m.where == place and "[1, 3]" in m.text]
+        assert ("sign" in text) == has_sign
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Every row is written out here by hand, and shares no code with the package.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 
 import rnnshapes
+from rnnshapes.port.hypothesis import Mistake
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.screening import relative_distance, relative_distances
 from tests.helpers.handmade import LAYERS, SIZES
 from tests.helpers.tried import (
     Row,
     base_of,
+    computed,
     hypothesis_of,
     moved,
     tried_from,
@@ -156,23 +159,37 @@ def lengths(x: Array) -> Iterator[Row]:
     for count in range(2, 8):
         yield "time.window", where, at(x, range(count), 1)
         yield "time.window", where, at(x, range(9 - count, 9), 1)
-        yield "time.step_omitted", where, at(x, [t for t in range(9) if t != count - 1], 1)
+    for step in range(1, 8):
+        yield "time.step_omitted", where, at(x, [t for t in range(9) if t != step], 1)
     for count in (1, 2, 3, 4, 6, 7):
         zeros = np.zeros((len(x), count, x.shape[2]))
         yield "time.padded", where, np.concatenate([x, zeros], axis=1)
         yield "time.padded", where, np.concatenate([zeros, x], axis=1)
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_each_misreading_of_x_is_tried(last: bool) -> None:
+#: Families of mistakes that read x otherwise, and of some that take it for another length.
+OF_X = {"input", "numbers of x", "other steps", "other samples", "other lengths"}
+
+
+@pytest.mark.parametrize(
+    ("last", "largest"), [(False, 9.0), (True, 9.0), (False, 1.0), (False, 0.99)]
+)
+def test_each_misreading_of_x_is_tried(last: bool, largest: float) -> None:
+    """A feature that is 0 remains 0; fractions end below 1."""
     base = base_of(**SIZES, cell="simple", last=last)
-    x = 5 * base.xs[0].astype(float)
-    assert np.abs(x).max() > 8
+    x = base.xs[0] * (largest / np.abs(base.xs[0]).max().astype(float))
+    x[..., 1] *= largest > 1
     base = replace(base, xs=(x,))
     kinds = (features, numbers, steps, axes, *((lengths,) if last else ()))
-    rows = itertools.chain.from_iterable(kind(x) for kind in kinds)
+    with np.errstate(invalid="ignore"):
+        every = [(*row, np.nan_to_num(a)) for kind in kinds for *row, a in kind(x)]
+    rows = [row for row in every if not (np.array_equal(row[2], x) or is_no_overflow(row[0], x))]
     tried = tried_from(base)
-    assert untried(tried, [one.xs[0] for one in tried], rows, 1e-9) == []
+    assert untried(tried, [one.xs[0] for one in tried], rows, 1e-9, OF_X) == []
+
+
+def is_no_overflow(id_: str, x: Array) -> bool:
+    return id_ == "input.overflow" and np.abs(x).max() < 1
 
 
 def test_other_lengths_end_at_their_last_step() -> None:
@@ -297,9 +314,10 @@ def gates_alone(w: Arrays, gates: str) -> Iterator[ArrayRow]:
         turned[:, block] = w["Wh"][:, block].T
         alone[..., block] = w["bh"][..., block]
         yield "layout.transposed", {"gate": gate, "array": "recurrent_kernel"}, {"Wh": turned}
-        yield "bias.omitted", {"gate": gate, "array": "bias"}, {"bh": alone}
+        for bias in (alone, w["bh"] - alone):
+            yield "bias.omitted", {"gate": gate, "array": "bias"}, {"bh": bias}
     first = np.arange(count * m)
-    for read in (first % m, 0 * first, first // m * m):
+    for read in (first % m, first // m * m):
         yield "bias.first_repeated", {"array": "bias"}, {"bh": columns(w["bh"], read)}
 
 
@@ -320,10 +338,11 @@ def gate_columns(w: Arrays, gates: str) -> Iterator[ArrayRow]:
     blocks = {key: np.split(a, count, axis=-1) for key, a in w.items()}
     summed = {k: np.concatenate([b.cumsum(-1) for b in bs], axis=-1) for k, bs in blocks.items()}
     yield "sum.not_reset", {}, summed
-    for key in ("Wx", "Wh"):
-        flat = np.append(w[key].ravel(), 0)
-        starts = np.arange(len(w[key]))[:, None] * m
-        yield "layout.row_stride", {"array": NAMES[key]}, {key: flat[starts + every]}
+
+    def of_one_gate(kernel: Array) -> Array:
+        return kernel.ravel()[np.arange(len(kernel))[:, None] * m + every]
+
+    yield from each_array(w, "layout.row_stride", of_one_gate, "Wx", "Wh", "Wx Wh")
 
 
 def blocks_turned(kernel: Array) -> Array:
@@ -439,9 +458,67 @@ def by_order(w: Arrays) -> Iterator[ArrayRow]:
     def flat(a: Array) -> Array:
         return a.ravel(order="F").reshape(a.shape)
 
-    groups = ("Wx", "Wh", "Wx Wh") if gates > 1 else ("Wx",)
+    groups = ("Wx", "Wh", "Wx Wh") if gates > 1 else ("Wx", "Wx Wh")
     for id_, read in (("layout.fortran", by_columns), ("layout.flat_buffer", flat)):
         yield from each_array(w, id_, read, *groups)
+    if w["Wx"].shape == w["Wh"].shape:
+        yield "layout.transposed", {"array": "kernel"}, {"Wx": blocks_turned(w["Wx"])}
+
+
+def by_unit(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield arrays in which one unit has the columns of another, in all gates or in one."""
+    m = len(w["Wh"])
+    gates = {1: [], 3: [*"zrh"], 4: [*"ifco"]}[w["Wh"].shape[1] // m]
+    for unit, other in itertools.permutations(range(m), 2):
+        for which in (None, *gates):
+            index = np.arange(w["Wh"].shape[1])
+            inside = (index % m == unit) & (which is None or index // m == gates.index(which))
+            read = np.where(inside, index + other - unit, index)
+            where = {"unit": unit, "gate": which}
+            yield "weights.permuted", where, {key: columns(a, read) for key, a in w.items()}
+
+
+def by_length(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield arrays whose last numbers are 0, but not one row, or a gate's bias, or all."""
+    m, d, count = len(w["Wh"]), len(w["Wx"]), w["Wh"].shape[1]
+    known = {"Wx": {count, (d - m) * count}, "Wh": {count, (m - d) * count}}
+    known["bh"] = {*range(m, w["bh"].size, m), count}
+    for key, name in NAMES.items():
+        for lost in {*range(2, min(w[key].size, 65))} - known[key]:
+            kept = np.arange(w[key].size) < w[key].size - lost
+            shorter = w[key] * kept.reshape(w[key].shape)
+            yield "weights.buffer_short", {"array": name}, {key: shorter}
+
+
+def biases(w: Arrays) -> Iterator[ArrayRow]:
+    """Yield what the cells themselves have for mistakes of a bias."""
+    b, m = w["bh"], len(w["Wh"])
+    yield "bias.first_repeated", {"array": "bias"}, {"bh": columns(b, 0 * np.arange(b.shape[-1]))}
+    if b.size == 4 * m:
+        forget = np.repeat([0, 1, 0, 0], m)
+        yield "bias.forget_twice", {}, {"bh": b * (1 + forget)}
+        for step in (1, -1):
+            yield "bias.forget_again", {}, {"bh": b + step * forget}
+        for rest in (0, 1):
+            yield "bias.untrained", {}, {"bh": rest * b * (1 - forget) + forget}
+    if b.size == 6 * m:
+        rows, both, zero = np.array([[1], [0]]), b.sum(axis=0), 0 * b
+        yield "bias.recurrent_row_omitted", {}, {"bh": b * rows}
+        yield "bias.input_row_omitted", {}, {"bh": b * rows[::-1]}
+        for kept in (rows, rows[::-1]):
+            yield "bias.rows_summed", {}, {"bh": both * kept}
+            yield "bias.row_repeated", {}, {"bh": zero + (b * kept).sum(axis=0)}
+        yield "bias.rows_exchanged", {}, {"bh": b[::-1]}
+        for lost in range(6):
+            kept = np.arange(6 * m) // m != lost
+            yield "bias.omitted", {}, {"bh": b * kept.reshape(b.shape)}
+
+
+#: Families of mistakes that read the arrays of cells otherwise.
+OF_ARRAYS = {
+    *("kernel", "interleaved", "axes of kernels", "gates", "gates of arrays", "misread parts"),
+    *("units", "short buffers", "sums", "blocks of the bias", "bias", "rows"),
+}
 
 
 @pytest.mark.parametrize(
@@ -457,7 +534,8 @@ def test_each_misreading_of_weights_is_tried(cell: str, gates: str, sizes: Any) 
     name = LAYERS[cell]
     w = {key: a.astype(float) for key, a in base.weights[name].items()}
     tried = [one for one in tried_from(base) if one.touched == {name}]
-    kinds = [kind(w) for kind in (by_column, by_row, by_stride, by_order)]
+    of_all = (by_column, by_row, by_stride, by_order, by_unit, by_length, biases)
+    kinds = [kind(w) for kind in of_all]
     of_gates = (gates_read_otherwise, gates_alone, gate_columns, gate_axes)
     kinds += [kind(w, gates) for kind in of_gates if gates]
     rows = [
@@ -465,11 +543,64 @@ def test_each_misreading_of_weights_is_tried(cell: str, gates: str, sizes: Any) 
         for id_, where, arrays in itertools.chain.from_iterable(kinds)
         if any(not np.array_equal(a, w[key]) for key, a in arrays.items())
     ]
-    assert untried(tried, [raveled(one.weights[name]) for one in tried], rows, 1e-9) == []
+    numbers = [raveled(one.weights[name]) for one in tried]
+    assert untried(tried, numbers, rows, 1e-9, OF_ARRAYS) == []
 
 
 def raveled(arrays: Arrays) -> Array:
     return np.concatenate([np.ravel(arrays[key]) for key in NAMES])
+
+
+def after_fix(mistake: Mistake, array: Array, name: str) -> Array:
+    """Return an array after the code that a mistake has for it."""
+    values = {"np": np, "W": array, name: array, "G": 3, "M": SIZES["M"]}
+    what, _, code = mistake.fix.removeprefix("replace ").partition(" by ")
+    fixed: Array = array.copy()
+    at = int(what[-2]) if what.endswith("]") else ...
+    fixed[at] = eval(code or mistake.fix.partition(" = ")[2], values)  # noqa: S307 - our own text
+    return fixed
+
+
+def test_code_of_fixes_undoes_misread_weights() -> None:
+    """What the port reads of the fixed array is the right one."""
+    base = base_of(**SIZES, cell="gru")
+    places = {k: np.arange(a.size).reshape(a.shape) for k, a in base.weights["gru"].items()}
+    count = Counter[str]()
+    for one in tried_from(base.with_arrays("gru", places)):
+        (mistake,) = one.mistakes
+        for key, right in places.items() if one.touched else ():
+            read = one.weights["gru"][key].astype(int)
+            if mistake.id.startswith(("gates.order", "layout.inter")) and (read != right).any():
+                fixed = after_fix(mistake, right, NAMES[key])
+                np.testing.assert_array_equal(fixed.ravel()[read], right)
+                count[mistake.id] += 1
+    orders = {f"gates.order.{name}": 5 for name in NAMES.values()}
+    assert count == {"gates.order": 15, **orders, "gates.order.bias": 15, "layout.interleaved": 16}
+
+
+def test_code_of_fixes_reads_buffers_and_outputs() -> None:
+    base = base_of(**{**SIZES, "T": 8}, cell="gru")
+    sizes = {"rows": SIZES["D"], "gates": 3, "units": SIZES["M"]}
+    names = [*sizes]
+    kernel = np.asarray(base.weights["gru"]["Wx"], float)
+    blocks = kernel.reshape(*sizes.values())
+    for one in tried_from(base):
+        (mistake,) = one.mistakes
+        code = mistake.fix.partition(" = ")[2]
+        if one.families == ("axes of kernels",) and mistake.where.array == "kernel":
+            stored, read = (
+                [*map(names.index, re.findall("rows|gates|units", part))]
+                for part in mistake.text.split("read as")
+            )
+            buffer = blocks.transpose(stored).ravel()
+            fixed = eval(code, {"buffer": buffer, **sizes})  # noqa: S307 - our own text
+            np.testing.assert_array_equal(fixed, kernel)
+            wrong = np.moveaxis(buffer.reshape([blocks.shape[k] for k in read]), (0, 1, 2), read)
+            np.testing.assert_array_equal(one.weights["gru"]["Wx"], wrong.reshape(kernel.shape))
+        if mistake.id == "axes.output_reshaped":
+            values = {"output": base.quantities[0].values, "T": 8, "N": SIZES["N"]}
+            fixed = eval(code, values)  # noqa: S307 - our own text
+            np.testing.assert_array_equal(one.quantities[0].values, fixed)
 
 
 @pytest.mark.parametrize(("units", "count"), [(5, 8), (32, 62), (33, 0)])
@@ -537,10 +668,10 @@ def grids_of_weights() -> Iterator[Change]:
 
 
 def by_gate(a: Array, bits: int) -> Array:
+    """Return the same with a scale for each gate of the GRU, and one for a layer without gates."""
     highest = 2 ** (bits - 1) - 1
-    return np.concatenate(
-        [on_scale(b, np.abs(b).max(), highest, bits=bits) for b in np.split(a, 3, axis=-1)], axis=-1
-    )
+    blocks = np.split(a, 3 if a.shape[-1] == 3 * SIZES["M"] else 1, axis=-1)
+    return np.concatenate([on_scale(b, np.abs(b).max(), highest, bits=bits) for b in blocks], -1)
 
 
 Weights = dict[str, Arrays]
@@ -581,12 +712,18 @@ def roundings_of(weights: Weights) -> Iterator[Row]:
     for grid in grids_of_weights():
         yield from in_scopes(weights, "weights.quantized", grid, (True, False))
     for bits in (4, 8, 16):
-        of_gates = {
-            group: {k: by_gate(a, bits) if k[0] == "W" else a for k, a in arrays.items()}
-            for group, arrays in weights.items()
-            if group == "gru"
-        }
-        yield "weights.quantized", {}, every_number({**weights, **of_gates})
+        change = partial(by_gate, bits=bits)
+        yield from in_scopes(weights, "weights.quantized", change, (True, False))
+    tens = [0.1**digits for digits in (2, 3, 4, 5)]
+    halves = [0.5**bits for bits in (4, 5, 6, 7, 8, 10, 11, 12, 15)]
+    for unit in (*tens, *halves):
+        for whole in (np.round, np.trunc, *([np.floor] if unit in halves else [])):
+            change = partial(multiples, unit=unit, whole=whole)
+            yield from in_scopes(weights, "weights.quantized", change)
+    for digits in (3, 4, 5):
+        change = np.vectorize(lambda a, d=digits: float(f"{a:.{d - 1}e}"))
+        (*_, of_all) = in_scopes(weights, "weights.quantized", change)
+        yield of_all
     yield from in_scopes(weights, "weights.quantized", np.trunc)
     for limit in (0.01, 0.02, 0.05, 0.1):
         change = partial(pruned, limit=limit)
@@ -599,6 +736,10 @@ def roundings_of(weights: Weights) -> Iterator[Row]:
         }
         changed = {**weights, "gru": {**weights["gru"], **wrong}}
         yield "weights.other_scale", {}, every_number(changed)
+
+
+def multiples(a: Array, unit: float, whole: Change) -> Array:
+    return whole(a / unit) * unit
 
 
 def pruned(a: Array, limit: float) -> Array:
@@ -620,19 +761,22 @@ def overflows_of(weights: Weights) -> Iterator[Row]:
             yield from in_scopes(weights, "weights.overflow", change)
 
 
-@pytest.mark.parametrize("kind", [roundings_of, overflows_of])
-def test_each_rounding_of_weights_is_tried(kind: Any) -> None:
+def test_each_rounding_of_weights_is_tried() -> None:
     """Those that overflow are larger than 2."""
     base = base_of(**SIZES, cell="gru")
-    size = 1.0 if kind is roundings_of else 3.0
     weights = {
-        group: {key: size * a.astype(float) for key, a in arrays.items()}
+        group: {key: 3.0 * a.astype(float) for key, a in arrays.items()}
         for group, arrays in base.weights.items()
     }
-    base, rows = replace(base, weights=weights), list(kind(weights))
-    ids = {id_ for id_, *_ in rows}
-    tried = [one for one in tried_from(base) if one.mistakes[0].id in ids]
-    assert untried(tried, [every_number(one.weights) for one in tried], rows, 1e-9) == []
+    base = replace(base, weights=weights)
+    (y_hat,) = computed([base])
+    base = base.map_quantities(lambda q: replace(q, values=y_hat))
+    right = every_number(weights)
+    every = itertools.chain(roundings_of(weights), overflows_of(weights))
+    rows = [row for row in every if not np.array_equal(row[2], right)]
+    tried = tried_from(base)
+    found = [every_number(one.weights) for one in tried]
+    assert untried(tried, found, rows, 1e-9, {"weights", "quantized"}) == []
 
 
 @pytest.mark.parametrize(
@@ -666,5 +810,6 @@ def test_one_of_two_layers_is_rounded_alone() -> None:
                 arrays[key] = np.round(a / (sizes / 127)) * (sizes / 127)
         rounded = every_number({**base.weights, name: arrays})
         rows.append(("weights.quantized", {"layer": name}, rounded))
-    tried = tried_from(base)
-    assert untried(tried, [every_number(one.weights) for one in tried], rows, 1e-6) == []
+    tried = [one for one in tried_from(base) if one.mistakes[0].where.layer]
+    found = [every_number(one.weights) for one in tried]
+    assert untried(tried, found, rows, 1e-6, {"quantized"}) == []
