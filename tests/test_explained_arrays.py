@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rnnshapes.port.hypothesis import Hypothesis
-from rnnshapes.port.recovery.equations import RecoveredWeights
+from rnnshapes.port.recovery.equations import UNDECIDED_ERROR, RecoveredWeights
 from rnnshapes.port.recovery.recovered_mistakes import Explained, explained_arrays
 from tests.helpers.handmade import LAYERS, scaled
 from tests.helpers.tried import base_of
@@ -104,6 +104,18 @@ def with_gates(a: Array, order: tuple[int, ...]) -> Array:
     return np.concatenate([blocks[number] for number in order], axis=-1)
 
 
+def exchanged(a: Array) -> Array:
+    return a.reshape(-1, 3)[:, [0, 2, 1]].reshape(a.shape)
+
+
+def pruned(a: Array) -> Array:
+    return a * (np.abs(a) > 0.4)
+
+
+def clipped(a: Array) -> Array:
+    return np.clip(a, -0.3, 0.3)
+
+
 #: The cell, the key, what is done to the array, the id, and words of the text.
 CASES: list[tuple[str, str, Change, str, list[str]]] = [
     *(("lstm", key, lambda a: 0.3 * a, "weights.scaled", ["by 0.3"]) for key in ("Wh", "bh")),
@@ -147,8 +159,18 @@ CASES: list[tuple[str, str, Change, str, list[str]]] = [
         "layout.flat_buffer",
         ["(units, rows", "order c, i, f, o"],
     ),
+    ("lstm", "Wx", lambda a: with_gates(a, (1, 1, 0, 3)), "gates.order", ["c, i, none, o"]),
+    (
+        "lstm",
+        "Wh",
+        lambda a: with_gates(reordered((1, 0, 2), (2, 1, 0), 4)(a), (3, 2, 0, 3)),
+        "layout.flat_buffer",
+        ["(gates, rows", "order c, none, f, i"],
+    ),
     ("gru", "Wx", lambda a: a[[2, 0, 3, 1]], "input.permuted", ["2, 0, 3, 1"]),
-    ("simple", "Wh", lambda a: np.clip(a, -0.3, 0.3), "weights.clipped", ["±0.3"]),
+    ("lstm", "Wx", exchanged, "weights.permuted", [": unit 2 for unit 1, unit 1 for unit 2"]),
+    *(("lstm", key, pruned, "weights.pruned", ["up to 0."]) for key in ("Wx", "Wh", "bh")),
+    *(("simple", key, clipped, "weights.clipped", ["±0.3"]) for key in ("Wx", "Wh", "bh")),
     ("simple", "Wx", scaled((2, 1), -1.5), "weights.one_wrong", ["1 number", "[2, 1]"]),
     ("gru", "Wh", scaled((2, 4), -1.5), "weights.one_wrong", ["1 number", "[2, 4]"]),
     ("lstm", "bh", scaled(7, 2.5), "weights.one_wrong", ["1 number", "[7]"]),
@@ -242,6 +264,44 @@ def test_grid_finer_than_errors_is_not_named() -> None:
         found, _ = changed("simple", error, Wx=to_multiples(2.0**-11, np.floor))
         assert found is not None
         assert [mistake.id for mistake in found.mistakes] == ids
+
+
+def test_numbers_that_nothing_decides_hide_no_grid() -> None:
+    """Though they are more than half of all."""
+    errors = np.full((4, 3), UNDECIDED_ERROR)
+    errors[1] = 1e-7
+    wrong = to_multiples(2.0**-9, np.floor)(expected("simple", "Wx"))
+    found = explained_arrays(base("simple"), recovered("simple", {"Wx": wrong}, 0, Wx=errors))
+    assert found is not None
+    assert [mistake.id for mistake in found.mistakes] == ["weights.quantized"]
+
+
+def test_a_gate_of_a_sum_of_rows_may_be_left_out() -> None:
+    """All of the sum is taken from the first row."""
+    wrong = expected("gru", "bh")
+    wrong[0, 3:6] = -wrong[1, 3:6]
+    errors = np.repeat([[1e-7], [0.0]], 9, axis=1)
+    errors[1, 6:] = 1e-7
+    found = explained_arrays(base("gru"), recovered("gru", {"bh": wrong}, 0, bh=errors))
+    assert found is not None
+    assert [(mistake.id, mistake.where.gate) for mistake in found.mistakes] == [
+        ("bias.omitted", "r")
+    ]
+    assert np.array_equal(found.arrays["bh"], expected("gru", "bh") * (np.arange(9) // 3 != 1))
+
+
+def test_one_zero_beside_expected_ones_is_not_pruned() -> None:
+    right = expected("simple", "Wx")
+    order = np.argsort(np.abs(right), axis=None)
+    right.flat[order[0]] = 0.0
+    wrong = right.copy()
+    wrong.flat[order[1]] = 0.0
+    found = explained_arrays(
+        base("simple").with_arrays("simple_rnn", {"Wx": right}),
+        recovered("simple", {"Wx": wrong}, 1e-7),
+    )
+    assert found is not None
+    assert [mistake.id for mistake in found.mistakes] == ["weights.one_wrong"]
 
 
 def test_other_numbers_are_measured_in_percent() -> None:

@@ -32,7 +32,7 @@ from rnnshapes.port.quantities import (
 )
 from rnnshapes.session import open_session
 from tests.helpers.handmade import SIZES
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import functional, randomized, sequential
 from tests.helpers.tried import hypothesis_of
 
 Array = np.ndarray
@@ -170,6 +170,18 @@ def test_quantities_are_the_networks_own_numbers() -> None:
         assert one.is_unbroken == (len(one.steps) == 9)
         texts.append(one.text)
     assert len(set(texts)) == 4
+
+
+def test_output_is_the_first_of_several() -> None:
+    def two_heads(x: Any) -> list[Any]:
+        h = la.Bidirectional(la.LSTM(5))(x)
+        return [la.Dense(2)(h), la.Dense(3)(h)]
+
+    model = functional(two_heads, (9, 4))
+    golden = rnnshapes.golden(model, N=3, keras=False).arrays["output"]
+    base = hypothesis_of({"output": golden}, model=model, N=3)
+    (found,) = (q.expected(base.network, compute_outputs(base)) for q in base.quantities)
+    np.testing.assert_allclose(found[:, 0], golden, rtol=1e-6)
 
 
 def test_some_steps_keep_the_count_of_the_port() -> None:
@@ -322,6 +334,12 @@ def test_shapes_that_fit_are_listed_once() -> None:
     assert [both.count(shape) for shape in ("= (3, 9, 2)", "= (3, 2)")] == [1, 2]
     rows = refusal("h", random(27, 5), file="port.csv", **GRU)
     assert "sample and t" in rows
+
+
+@pytest.mark.parametrize("spec", [{**GRU, "M": [5, 6]}, BOTH])
+def test_only_h_of_the_last_layer_needs_no_name(spec: Any) -> None:
+    """Of both directions, or those of a lower layer, any may be meant."""
+    assert "(3, 9, 5)" in refusal("", random(3, 9, 5), **spec)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
@@ -494,8 +512,21 @@ def test_an_output_may_end_in_last_states(share: float, expected: bool, time_fir
         ((9, 3, 5), (5,), True),
         ((9, 3, 5), (3, 5), False),
         ((9, 3, 5), (1, 4, 5), False),
+        ((3, 0, 5), (1, 3, 5), True),
+        ((9, 3, 5), (1, 3, 0), True),
+        ((9, 3, 5), (0, 3, 5), True),
     ],
 )
 def test_states_of_other_shapes_decide_nothing(output: Any, h_n: Any, expected: bool) -> None:
     last = None if h_n is None else array_of("h_n", random(*h_n))
     assert may_end_in(array_of("output", random(*output)), last) == expected
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 3, 5), (0, 3, 5), (3, 10), (2, 15), (5,)])
+def test_output_of_pytorch_needs_no_last_states(shape: tuple[int, ...]) -> None:
+    """Those of another shape leave samples first where N = T."""
+    network = network_from(**{**BOTH, "N": 3, "T": 3})
+    output = array_of("output", random(3, 3, 10))
+    found = as_pytorch_output(network, output, array_of("h_n", random(*shape)))
+    assert found.name == "bidirectional.h"
+    np.testing.assert_array_equal(found.values, output.values)

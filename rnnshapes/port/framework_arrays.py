@@ -62,8 +62,8 @@ def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None
     if n == 1:
         shapes["T"] = (t, width)
     units = width // len(node.scans)
-    if n == t and last is not None and last.values.shape[-2:] == (n, units):
-        forward = last.values.reshape(-1, n, units)[-len(node.scans)]
+    if last is not None and last.values.size and last.values.shape[-2:] == (n, units):
+        forward = last.values.reshape(-1, n, units)[-len(node.scans) :][0]
         if array.values.shape == (t, n, width) and np.array_equal(
             array.values[-1, :, :units], forward
         ):
@@ -79,6 +79,8 @@ def as_pytorch_output(network: Network, array: PortArray, last: PortArray | None
 def may_end_in(array: PortArray, last: PortArray | None) -> bool:
     """Return whether ``h_n`` may be the last step of an array, or is not given."""
     if last is None or array.values.ndim != 3 or last.values.ndim < 2:
+        return True
+    if not (array.values.size and last.values.size):
         return True
     n, units = last.values.shape[-2:]
     for time_first in (True, False):

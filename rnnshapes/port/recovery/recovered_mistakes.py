@@ -255,18 +255,19 @@ def _other_orders(
         if not all(map(any, fits)):
             continue
         order = [row.index(True) for row in fits]
-        text = f"{_name(where)} is a buffer of {axes_text(stored)}, read as {axes_text(read)}"
-        if order != list(range(len(gates))):
-            names = ", ".join(gates[gates.index(gate)] for gate in _inverse(gates, order))
-            text += f", with the gates in the order {names}"
-        fix = axes_fix(stored) if weight.gates else ""
-        mistake = Mistake("layout.flat_buffer", text, where, fix)
+        takers = [gates[order.index(b)] if b in order else "none" for b in range(len(gates))]
+        names = ", ".join(takers)
+        if stored == read:  # of two gates with one block, the first is named
+            text = f"the blocks of {_name(where)} are read for the gates {names}"
+            fix = f"read its blocks in the order {', '.join(gates)}"
+            mistake = Mistake("gates.order", text, where, fix)
+        else:
+            text = f"{_name(where)} is a buffer of {axes_text(stored)}, read as {axes_text(read)}"
+            if order != list(range(len(gates))):
+                text += f", with the gates in the order {names}"
+            fix = axes_fix(stored) if weight.gates else ""
+            mistake = Mistake("layout.flat_buffer", text, where, fix)
         yield mistake, array[:, order].reshape(expected.shape)
-
-
-def _inverse(gates: tuple[str, ...], order: list[int]) -> list[str]:
-    """Return which gate the port takes each block for."""
-    return [gates[order.index(block)] if block in order else "?" for block in range(len(gates))]
 
 
 def _multiples(
