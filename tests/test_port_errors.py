@@ -245,3 +245,21 @@ def test_growth_follows_the_order_of_processing(backwards: bool) -> None:
     given = {key: values + ramp for key, values in given.items()}
     (found,) = summarize_errors(hypothesis_of(given, **{**SIZES, **spec}))
     assert (found.growth > 1) != backwards
+
+
+@pytest.mark.parametrize(("what", "shape"), [("h", (2, 3, 5)), ("output", (2, 6))])
+def test_wrong_numbers_may_be_huge(what: str, shape: tuple[int, ...]) -> None:
+    """Though squares of them overflow."""
+    wrong = 1e300 * np.random.default_rng(0).normal(size=shape)
+    spec = {"cell": "simple", "N": 2, "T": 3, "D": 4, "M": 5, "K": 6}
+    assert rnnshapes.verify(**spec, against={what: wrong}).verdict == "failed"
+
+
+def test_a_start_is_told_by_later_steps() -> None:
+    """Not where these are so large that none can be compared."""
+    spec = {"cell": "simple", "N": 2, "T": 3, "D": 4, "M": 5, "K": 6}
+    h = 1.7e308 * np.random.default_rng(0).choice([-1.0, 1.0], (2, 3, 5))
+    base = hypothesis_of({"h": h}, **spec)
+    checks = compare_quantities(base, "float64")
+    assert checks[0].pattern.steps == (0,)
+    assert other_start(base, checks, "float64") is None

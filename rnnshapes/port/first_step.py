@@ -51,9 +51,10 @@ def other_start(
         first = -1 if reverse.get(quantity.name) else 0
         if pattern.steps != (int(steps[first]),) or 2 * len(pattern.units) < pattern.shape[2]:
             return None  # another step, or some wrong numbers at the first one
-        if pattern.samples[0] > 0:
-            return None  # what the first sample leaves is carried over
-        ratio = float(np.nanmax(np.delete(errors.ratio, first)))
+        later = np.delete(errors.ratio, first)
+        if pattern.samples[0] > 0 or np.isnan(later).all():
+            return None  # what the first sample leaves is carried over, or no later step tells
+        ratio = float(np.nanmax(later))
         size = pattern.shape[0] * pattern.shape[2]
         residual = replace(check.residual, ratio=ratio, compared=check.compared - size)
         others.append(replace(check, residual=residual, differing=0))
