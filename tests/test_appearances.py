@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes.port.appearance import appearance
-from rnnshapes.port.compare import fully_reported
+from rnnshapes.port.compare import compare_quantities, fully_reported
 from rnnshapes.port.hypothesis import Mistake
 from tests.helpers.handmade import FUNCTIONS, LAYERS, Port, weights_of
 from tests.helpers.models import randomized, sequential
@@ -83,6 +84,19 @@ def test_other_errors_are_no_noise(spec: dict[str, Any], change: Any) -> None:
     assert ids(looks_of(states, cell="simple", **spec)) == []
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.4, []), (4.0, ["numeric.noise"])])
+def test_noise_within_rounding_looks_like_nothing(share: float, expected: list[str]) -> None:
+    """Though some numbers are so small that their own bounds are smaller."""
+    spec = {**SIZES, "cell": "gru", "activation": "linear"}
+    spec["x"] = rnnshapes.golden(**spec).arrays["x"] * np.array([1e-3, 1, 1], "f")[:, None, None]
+    right = hypothesis_of({"h": rnnshapes.golden(**spec).arrays["gru.h"]}, **spec)
+    (check,) = compare_quantities(right, "float32")
+    noise = share * check.bound * np.sign(NOISE[0])
+    wrong = right.map_quantities(lambda q: replace(q, values=q.values + noise))
+    assert not compare_quantities(wrong, "float32")[0].agrees
+    assert ids(appearance(wrong, "float32")) == expected
+
+
 def test_few_numbers_look_like_nothing() -> None:
     """Any fifteen of them are smooth in z."""
     sizes = {"N": 1, "T": 3}
@@ -131,16 +145,15 @@ def test_wrong_bias_is_no_table() -> None:
 
 
 def test_noise_in_z_is_no_noise_of_states() -> None:
-    """The states are so large that tanh is flat for many of them."""
+    """It is smaller in states for which tanh is flat."""
     golden = rnnshapes.golden(**SIZES, cell="simple").arrays
-    weights, x = weights_of(golden, "simple_rnn", ""), 3 * golden["x"].astype(float)
+    weights, x = weights_of(golden, "simple_rnn", ""), golden["x"].astype(float)
     h, steps = np.zeros((3, 5)), []
     for t in range(30):
         z = x[:, t] @ weights["kernel"] + h @ weights["recurrent_kernel"] + weights["bias"]
-        h = np.tanh(z + 3e-3 * NOISE[0, :, t])
+        h = np.tanh(z + 3e-3 * np.sign(NOISE[0, :, t]))
         steps.append(h)
-    noisy = {"h": np.stack(steps, axis=1)}
-    assert ids(looks_of(noisy, cell="simple", x=x.astype("f"))) == []
+    assert looks_of({"h": np.stack(steps, axis=1)}, cell="simple") == ()
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -203,6 +216,33 @@ def test_the_largest_smooth_error_is_measured() -> None:
     (look,) = looks_of(states_of(Port("simple", activation="parabolas")), cell="simple")
     error, z = numbers_in(look.text)
     assert error == pytest.approx(abs(FUNCTIONS["parabolas"](np.float64(z)) - np.tanh(z)), rel=0.2)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_errors_of_both_activations_are_measured(
+    cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each changes the effect of the other."""
+    monkeypatch.setitem(FUNCTIONS, "low", lambda z: np.tanh(z) - 0.1)
+    monkeypatch.setitem(FUNCTIONS, "high", lambda z: 1 / (1 + np.exp(-z)) + 0.1)
+    port = Port(cell, "float64", activation="low", recurrent_activation="high")
+    (look,) = looks_of(states_of(port), cell=cell)
+    assert numbers_in(look.text)[::2] == pytest.approx([0.1, 0.1], rel=0.03)
+
+
+def test_smooth_error_at_a_rare_z_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number alone is just below -3, and wrong by more."""
+    monkeypatch.setitem(FUNCTIONS, "own", off_tanh)
+    golden = rnnshapes.golden(**SIZES, cell="simple").arrays
+    weights, x = weights_of(golden, "simple_rnn", ""), golden["x"].copy()
+    port = Port("simple", "float64", activation="own")
+    kernel, before = weights["kernel"][:, 0], port.run(weights, x)["h"][0, -2]
+    z = x[0, -1] @ kernel + before @ weights["recurrent_kernel"][:, 0] + weights["bias"][0]
+    x[0, -1] += (-3.05 - z) * kernel / (kernel @ kernel)
+    h = port.run(weights, x)["h"]
+    h[0, -1, 0] += 0.01
+    (look,) = looks_of({"h": h}, cell="simple", x=x)
+    assert numbers_in(look.text)[0] == pytest.approx(0.02, rel=0.1)
 
 
 @pytest.mark.parametrize(

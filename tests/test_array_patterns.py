@@ -255,6 +255,15 @@ def test_rounded_numbers_are_on_a_grid(bits: int, axis: int | None) -> None:
     assert number_mistake(RECURRENT, stored, place("Wh"), GATES).id == "weights.quantized"
 
 
+def test_rounded_numbers_may_overflow() -> None:
+    """To infinity, which is far from right."""
+    right = 1e5 * RECURRENT
+    with np.errstate(over="ignore"):
+        stored = right.astype("float16").astype(float)
+    assert np.isinf(stored).any()
+    assert number_mistake(right, stored, place("Wh"), GATES).id == "weights.float16"
+
+
 def test_few_wrong_numbers_of_many_are_single_ones() -> None:
     """Two of a hundred are few, three are not."""
     right = RNG.uniform(0.5, 1, 100)

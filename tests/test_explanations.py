@@ -35,7 +35,7 @@ ROUNDED = Mistake("weights.quantized", "8 bits")
 def check_of(error: Array | float = 0.0, bound: float = 1e-6, shape: Any = (3, 9, 2)) -> Comparison:
     """Compare a random output that is off by an error."""
     (quantity,) = hypothesis_of(
-        {"y_hat": np.random.default_rng(0).uniform(0.1, 0.9, shape)}, **SIZES
+        {"y_hat": np.random.default_rng(0).uniform(0.1, 0.9, shape)}, **{**SIZES, "T": shape[1]}
     ).quantities
     wrong = replace(quantity, values=quantity.values + error)
     check = compare_with(wrong, quantity.values, np.full(shape, bound))
@@ -305,6 +305,7 @@ def test_an_unfinished_search_may_name_a_rounding() -> None:
     ("at", "shape", "expected"),
     [
         (np.s_[:], (3, 9, 2), True),
+        *((np.s_[:], (3, steps, 2), True) for steps in (1, 2)),
         (np.s_[:, ::2], (3, 9, 2), True),
         (np.s_[:, :8], (3, 9, 2), False),
         (np.s_[:, 1:], (3, 9, 2), False),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import layers as la
 
 from rnnshapes.forward import scan
 from rnnshapes.network.graph import Network
@@ -19,6 +20,7 @@ from rnnshapes.port.location import Extent, Location, extent_of, locate, outputs
 from rnnshapes.port.quantities import ReportedQuantity, match_arrays
 from rnnshapes.session import open_session
 from tests.helpers.handmade import SIZES
+from tests.helpers.models import functional, sequential
 from tests.helpers.tried import base_of
 
 Array = np.ndarray
@@ -32,9 +34,10 @@ def compared(
     wrong: Wrong, *, right: str = "", proven: str = "all", error: float = 0.5, **spec: Any
 ) -> tuple[Network, tuple[ReportedQuantity, ...], list[Comparison]]:
     """Compare arrays, wrong and right ones, within a bound of a millionth."""
-    with open_session(**{**SIZES, **spec}) as session:
+    with open_session(**(spec if "model" in spec else {**SIZES, **spec})) as session:
         network = session.network
-    n, t, k = (network.size(size) for size in "NTK")
+    n, t = network.size("N"), network.size("T")
+    k = network.count(network.output_shapes.at_step[-1])
     widths = {f"{name}.{key}": m for name, w in network.widths.items() for key, m in w.items()}
     rng, port = np.random.default_rng(0), {}
     for name in [*wrong, *right.split()]:
@@ -125,6 +128,24 @@ def test_a_difference_has_its_place(
         assert (one.where.direction or "") in one.text
 
 
+@pytest.mark.parametrize(
+    ("names", "layer"),
+    [("dense", "dense"), ("drop dense", "dense"), ("more dense", None), ("drop", None), ("", None)],
+)
+def test_one_layer_with_weights_after_right_states_is_wrong(names: str, layer: Any) -> None:
+    kinds = {"dense": la.Dense(2, name="dense"), "more": la.Dense(4), "drop": la.Dropout(0.5)}
+    head = [kinds[name] for name in names.split()]
+    model = sequential(la.GRU(5, return_sequences=True, name="gru"), *head, shape=(9, 4))
+    (one,) = located({"y_hat": ALL}, right="gru.h", model=model, N=3)
+    assert one.where.layer == layer
+
+
+def test_layers_without_recurrence_have_no_place() -> None:
+    model = sequential(la.Dense(2), shape=(9, 4))
+    (one,) = located({"y_hat": ALL}, model=model, N=3)
+    assert (one.where.layer, one.where.array) == (None, "y_hat")
+
+
 def hints(one: Location) -> list[str]:
     """Return what may be the cause, after the place."""
     return one.text.split("; ")[1:]
@@ -183,10 +204,34 @@ def test_units_samples_and_steps_are_counted(at: Any, numbers: list[int], hint: 
     assert described(at) == (numbers, described(HINTED[hint])[1])
 
 
+def test_half_of_the_units_may_be_of_another_sample() -> None:
+    (one,) = located({"y_hat": np.s_[1:, :, 0]}, N=7, **GRU)
+    assert hints(one) == described(HINTED["samples"])[1]
+
+
+def test_the_only_step_is_not_told() -> None:
+    (one,) = located({"gru.h": ALL}, T=1, **GRU)
+    assert re.findall(r"\d", one.text) == []
+
+
 def test_first_step_of_a_run_hints_at_nothing() -> None:
     """Later steps do not start from the port's own states."""
     (one,) = located({"gru.h": np.s_[:, 0]}, proven="none", N=7, **GRU)
     assert hints(one) == []
+
+
+@pytest.mark.parametrize("start", ["zeros", "given", "in batches"])
+def test_first_output_follows_from_zeros_alone(start: str) -> None:
+    """Not from given states, nor from those of the batch before."""
+
+    def started(x: Any, h: Any) -> Any:
+        return la.Dense(2)(la.GRU(5, return_sequences=True)(x, initial_state=h))
+
+    spec = {"model": functional(started, (9, 4), (5,)), "N": 3} if start == "given" else GRU
+    network, quantities, checks = compared({"y_hat": ALL}, **spec)
+    network = replace(network, batch=3 if start == "in batches" else None)
+    (one,) = locate(network, quantities, checks)
+    assert bool(one.text) == (start == "zeros")
 
 
 def test_each_kind_of_difference_has_its_hint() -> None:
@@ -346,6 +391,14 @@ def test_few_wrong_numbers_are_isolated(at: Any, t: int, error: float, expected:
     assert extent({"y_hat": at}, N=16, T=t, K=2, error=error).is_isolated == expected
 
 
+@pytest.mark.parametrize(("left_out", "expected"), [(16, True), (17, False)])
+def test_isolated_numbers_stand_among_right_ones(left_out: int, expected: bool) -> None:
+    """Few of the others are not compared."""
+    network, quantities, checks = compared({"y_hat": np.s_[:4, 2, 1]}, N=16, T=8, K=2)
+    checks = [replace(check, left_out=left_out) for check in checks]
+    assert extent_of(network, quantities, checks).is_isolated == expected
+
+
 @pytest.mark.parametrize(
     ("steps", "t", "expected"),
     [
@@ -406,3 +459,22 @@ def test_right_units_that_vary_leave_the_head(
         values[..., 0] = number
         quantities = (replace(quantities[0], values=values),)
     assert extent_of(network, quantities, checks).in_head == expected
+
+
+def without_mixing(x: Any) -> Any:
+    return la.GRU(2, return_sequences=True)(la.Dense(3)(x))
+
+
+def beside_another(x: Any) -> Any:
+    rnns = la.GRU(5, return_sequences=True), la.LSTM(6, return_sequences=True)
+    return la.Concatenate()([la.Dense(1)(rnn(x)) for rnn in rnns])
+
+
+@pytest.mark.parametrize("build", [None, without_mixing, beside_another])
+def test_only_a_dense_layer_after_all_is_the_head(build: Any) -> None:
+    """Where no number is left out."""
+    spec = {"model": functional(build, (9, 4)), "N": 3} if build else GRU
+    network, quantities, checks = compared({"y_hat": np.s_[..., 1]}, **spec)
+    assert extent_of(network, quantities, checks).in_head == (build is None)
+    checks = [replace(check, left_out=1) for check in checks]
+    assert not extent_of(network, quantities, checks).in_head

@@ -216,7 +216,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], tuple[Mi
         return Diagnosis((), 5)
 
     monkeypatch.setattr(report, "diagnose", diagnosed)
-    monkeypatch.setattr(report, "appearance", lambda *_: ())
+    monkeypatch.setattr(report, "appearance", lambda *_: (LOOK,))
     return begun
 
 
@@ -245,12 +245,13 @@ def test_outputs_play_no_part_beside_wrong_states(
     result = rnnshapes.verify(**spec, against=port)
     assert [names for names, _ in looked_at] == ([detailed] if detailed else [])
     assert (result.diagnosis is None, result.passed) == (not wrong, not wrong)
+    assert result.diagnosis is None or result.diagnosis.appearance == (LOOK,)
     assert [check.passed for check in result.checks] == [n not in wrong.split() for n in port]
     assert [check.error is not None for check in result.checks] == [bool(wrong)] * len(port)
 
 
 def test_exchanged_axes_begin_the_search(looked_at: Any) -> None:
-    """Intermediates, and arrays of the golden file, are not compared then."""
+    """Intermediates, and arrays of the golden file, are not compared then, nor looks told."""
     spec, port = golden_port("gru.h gru.gate_z gru/kernel")
     port["gru.h"] = port["gru.h"].swapaxes(0, 1)
     result = rnnshapes.verify(**spec, against=port)
@@ -258,6 +259,7 @@ def test_exchanged_axes_begin_the_search(looked_at: Any) -> None:
     assert set(result.unknown_arrays) == {"gru.gate_z", "gru/kernel"}
     (_, (mistake,)) = looked_at[0]
     assert mistake.id.startswith("axes")
+    assert result.diagnosis.appearance == ()
 
 
 def test_wrong_gate_is_the_location_of_its_layer(looked_at: Any) -> None:

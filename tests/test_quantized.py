@@ -343,6 +343,15 @@ def test_a_run_in_fixed_point_is_recognized(name: str, what: str, spec: Any) -> 
     assert named(*fixed_port(name, what, **spec)[:2]) == name
 
 
+@pytest.mark.parametrize(("share", "name"), [(0.05, "int8"), (0.3, "")])
+def test_numbers_of_few_digits_tell_no_grid(share: float, name: str) -> None:
+    """All of them are near a multiple of its unit."""
+    base, sources, units = fixed_port("int8", "lstm.h", **LSTM)
+    off = share * units["lstm.h"]
+    base = base.map_quantities(lambda q: replace(q, rounding=np.full_like(q.values, off)))
+    assert named(base, sources) == name
+
+
 @pytest.mark.parametrize(
     ("sizes", "is_named"),
     [

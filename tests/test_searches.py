@@ -151,6 +151,8 @@ def test_coarser_arithmetic_explains_its_own_numbers(
     rounded = base.with_mistake("digits", Mistake("numeric.rounded", "few digits"))
     again = diagnose(rounded, stated, mixed=mixed, extent=extent, deep=False).explanations
     assert [each.dtype for each in again] == ([dtype] if mixed else [])
+    few = diagnose(base, stated, mixed=mixed, extent=extent._replace(is_isolated=True), deep=False)
+    assert [each.dtype for each in few.explanations] == [dtype]
 
 
 # --- A search with few mistakes -----------------------------------------------------------------

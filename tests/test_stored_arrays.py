@@ -44,7 +44,7 @@ def wrong(a: Array, *at: int) -> Array:
         (of_gates(BIAS, [2, 0, 1, 3]), NONE, "gates.order", None, None, "c o i f, not i o f c"),
         (wrong(BIAS, 5), NONE, "weights.one_wrong", "c", 1, "[5]"),
         (NONE, wrong(BIAS, 6), "weights.one_wrong", "o", 0, "[6]"),
-        (BIAS + 0.5 * FORGET, NONE, "weights.other", "f", None, "2 numbers"),
+        (BIAS + 0.5 * FORGET, NONE, "weights.other", "f", None, "all of gate f: at [2]"),
     ],
 )
 def test_a_wrong_bias_is_told(
@@ -102,6 +102,7 @@ KERNEL, SQUARE, VECTOR = (RNG.uniform(0.5, 1, shape) for shape in ((3, 5), (4, 4
         (KERNEL, wrong(KERNEL, 2).T, [], False, "weights.other"),
         (VECTOR, wrong(VECTOR, 2), [wrong(VECTOR, 2)], False, "weights.one_wrong"),
         (VECTOR, VECTOR[::-1], [VECTOR[::-1]], False, "weights.other"),
+        (np.array(2.0), np.array(3.0), [np.array(3.0)], False, "weights.one_wrong"),
     ],
 )
 def test_a_wrong_array_is_told(

@@ -129,6 +129,35 @@ def test_errors_hold_the_rounding_of_a_port(cell: str) -> None:
         assert np.median(found.errors[key]) < 200 * np.median(off)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_weights_and_errors_are_those_of_least_squares(noise: float) -> None:
+    """In a linear cell: a dozen standard errors of what is left, at least of rounding."""
+    spec, rng = (
+        {**SIZES, "N": 2, "cell": "simple", "activation": "linear"},
+        np.random.default_rng(7),
+    )
+    base = base_of(**spec)
+    x, w = base.xs[0], base.weights["simple_rnn"]
+    wrong = {key: w[key] * rng.uniform(0.9, 1.1, w[key].shape) for key in ("Wx", "Wh")}
+    h = np.zeros((2, 10, 3))
+    for t in range(9):
+        z = x[:, t] @ wrong["Wx"] + w["bh"] + h[:, t] @ wrong["Wh"]
+        h[:, t + 1] = z + noise * rng.uniform(-1, 1, z.shape)
+    (system,) = wrong_recurrences(hypothesis_of({"h": h[:, 1:]}, **spec), 1e-6)
+    found = system.recovered()
+    assert isinstance(found, RecoveredWeights)
+    inputs = np.concatenate([x, h[:, :-1]], axis=2).reshape(18, 5)
+    outputs = (h[:, 1:] - w["bh"]).reshape(18, 3)
+    nearest = np.linalg.lstsq(inputs, outputs)[0]
+    np.testing.assert_allclose(np.vstack([*found.arrays.values()]), nearest, rtol=0, atol=2e-8)
+    left = np.sqrt(np.mean((outputs - inputs @ nearest) ** 2, axis=0))
+    least = 1e-6 * np.sqrt(np.mean(h[:, 1:] ** 2))
+    assert (left > least).all() == (noise > 0)
+    errors = np.sqrt(np.diag(np.linalg.inv(inputs.T @ inputs)))[:, None] * np.maximum(left, least)
+    ratio = np.vstack([*found.errors.values()]) / errors
+    assert 9 < ratio.min() <= ratio.max() < 1.0001 * ratio.min() < 18
+
+
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
 def test_weights_of_a_missing_feature_are_unchanged(cell: str) -> None:
     """The states do not decide them; they decide the others."""
