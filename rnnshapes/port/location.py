@@ -107,8 +107,8 @@ def locate(
         c_differs_at_steps = any(q.key == "c" and len(c.pattern.steps) > 1 for _, q, c in same)
         if c_differs_at_steps and name in follows:
             words.append("h follows from this c: it is i, f, c~ or what is done to c, not o")
-        if before:
-            words.append(f"{', '.join(sorted(before))} agrees" if len(before) == 1 else "")
+        if len(before) == 1:
+            words.append(f"{before.pop()} agrees")
         located.append(Location(where, "; ".join(filter(None, words))))
     return tuple(located)
 

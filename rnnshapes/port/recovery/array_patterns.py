@@ -166,7 +166,7 @@ def _zeros(recovered: RecoveredArray) -> Iterator[tuple[Mistake, Array]]:
     zero = np.abs(recovered.found) <= recovered.error
     blocks = zero.reshape(recovered.blocks)
     gates = [gate for n, gate in enumerate(recovered.gates) if blocks[:, n].all()]
-    if gates and len(gates) < len(recovered.gates):
+    if gates:
         several = len(gates) > 1
         what = f"gate{'s' * several} {', '.join(gates)} of {name}"
         text = f"{what} {'are' if several else 'is'} left out"
