@@ -454,10 +454,8 @@ def _product_shapes(result: str, text: str) -> str:
 def _applications(network: Network, position: int) -> Dim:
     """Return how often ``predict`` applies a node to N samples: at each step, or once."""
     node, shapes = network.nodes[position], network.node_shapes[position]
-    if node.layer.directions:
-        return shapes.steps or Dim.of(1)
-    once = shapes.steps is None or shapes.final or not node.layer.stepwise
-    return Dim.of(1) if once else shapes.steps or Dim.of(1)
+    at_each = node.layer.directions or (node.layer.stepwise and not shapes.final)
+    return (shapes.steps if at_each else None) or Dim.of(1)
 
 
 def _layer_notes(layer: Layer) -> Iterator[Note]:

@@ -99,8 +99,7 @@ def evaluate_node(layer: Layer, sources: Sequence[NodeShapes]) -> NodeShapes:
     shapes = [source.shapes[0] for source in sources]
     masks = [_MaskAxes(source.mask_axes) if source.masked else None for source in sources]
     if isinstance(layer, RecurrentLayer):
-        mask_axes = _mask_axes(layer, masks)
-        return _evaluate_recurrent(layer, shapes[0], sources[0].steps or shapes[0][1], mask_axes)
+        return _evaluate_recurrent(layer, shapes[0], _mask_axes(layer, masks))
     ops = _AllStepsOps(layer.index)
     evaluation = evaluate_layer(layer, layer.groups, layer.own_shapes(shapes), ops=ops)
     shape = evaluation.shape
@@ -202,10 +201,8 @@ def evaluate_step(
     return SymbolicEvaluation(step.output.shape, tape, ops.equations)
 
 
-def _evaluate_recurrent(
-    layer: RecurrentLayer, shape: Shape, steps: Dim, mask_axes: int
-) -> NodeShapes:
-    n = shape[0]
+def _evaluate_recurrent(layer: RecurrentLayer, shape: Shape, mask_axes: int) -> NodeShapes:
+    n, steps, _ = shape
     lead = (n, steps) if layer.return_sequences else (n,)
     symbols = [Symbol("h", (*lead, d.cell.output), []) for d in layer.directions]
     shapes = [symbol.shape for symbol in layer.join(SymbolicOps(), symbols)]

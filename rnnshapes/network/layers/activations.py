@@ -88,7 +88,7 @@ class Softmax(Layer):
         if config.masked:
             raise UnsupportedError("Softmax with a mask is not supported")
         axis = config.axis(config.options.get("axis", -1))
-        return cls(axis=axis, rank=len(config.shapes[0]), **config.shared)
+        return cls(axis=axis, rank=config.rank, **config.shared)
 
     @property
     def label(self) -> str:
@@ -152,7 +152,7 @@ class PReLU(Layer):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        shape = list(config.shapes[0][1:])
+        shape = list(config.shape[1:])
         axes = config.options.get("shared_axes")
         axes = () if axes is None else axes if isinstance(axes, list | tuple) else (axes,)
         if any(type(axis) is not int or not 0 < axis <= len(shape) for axis in axes):

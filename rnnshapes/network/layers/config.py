@@ -139,9 +139,19 @@ class LayerConfig:
         return {"name": self.name, "trainable": self.trainable}
 
     @property
+    def shape(self) -> Shape:
+        """The symbolic shape of the first input."""
+        return self.shapes[0]
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of the first input."""
+        return len(self.shape)
+
+    @property
     def features(self) -> Dim:
         """The last axis of the first input."""
-        return self.shapes[0][-1]
+        return self.shape[-1]
 
     def inner(self, part: Config, name: str, **changes: Any) -> LayerConfig:
         """Return the config of a layer inside this one."""
@@ -158,8 +168,7 @@ class LayerConfig:
     def require_last_axis(self) -> None:
         """Raise UnsupportedError if the layer works along another axis than the last one."""
         axis = self.options.get("axis", -1)
-        axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-        if axis not in (-1, len(self.shapes[0]) - 1):
+        if self.axis(axis) != -1:
             raise UnsupportedError(f"axis={axis} is not supported, only the last one")
 
     def axes(self, axes: Any, rank: int = 0) -> tuple[int, ...]:
@@ -167,7 +176,7 @@ class LayerConfig:
 
         Raises UnsupportedError for all axes, and for that of the samples.
         """
-        rank = rank or len(self.shapes[0])
+        rank = rank or self.rank
         listed = axes if isinstance(axes, list | tuple) else (axes,)
         if not listed or any(type(axis) is not int or not -rank <= axis < rank for axis in listed):
             raise UnsupportedError(f"axis={axes!r:.40} is not supported")
@@ -185,7 +194,7 @@ class LayerConfig:
 
     def require_sequence(self) -> None:
         """Raise UnsupportedError if the input is not a sequence."""
-        if self.steps is None or len(self.shapes[0]) != 3:
+        if self.steps is None or self.rank != 3:
             raise UnsupportedError("its input is not a sequence (N, T, features)")
 
     def is_same_size(self, one: Dim, other: Dim) -> bool:
@@ -194,11 +203,6 @@ class LayerConfig:
             return True
         value = self.names.value(one)
         return value is not None and value == self.names.value(other)
-
-    def is_open(self, size: Dim) -> bool:
-        """Return whether the value of a size is unknown."""
-        sizes = self.names.sizes
-        return not size.names <= set(sizes) or size.value(sizes) is None
 
     def require_same_size(self, one: Dim, other: Dim) -> None:
         """Raise UnsupportedError for axes that have to be equal and may have different sizes."""
@@ -256,15 +260,15 @@ class LayerConfig:
         """Raise UnsupportedError unless ``spatial`` axes are between samples and features."""
         if spatial == 1 and not self.at_step:
             self.require_sequence()
-        if len(self.shapes[0]) != spatial + 2:
-            raise UnsupportedError(f"its input has {len(self.shapes[0])} axes, not {spatial + 2}")
+        if self.rank != spatial + 2:
+            raise UnsupportedError(f"its input has {self.rank} axes, not {spatial + 2}")
 
     def new_length(self, axis: int, length: Callable[[int], int]) -> Dim:
         """Return a new length of an axis that follows from its length.
 
         It is T' or T'' for the time axis and where it is open, else a number.
         """
-        size = self.names.value(self.shapes[0][axis])
+        size = self.names.value(self.shape[axis])
         if size is not None and length(size) < 1:
             raise UnsupportedError(f"it leaves nothing of an axis of length {size}")
         if size is None or (axis == 1 and not self.at_step):
@@ -316,7 +320,7 @@ def is_keras(part: Config) -> bool:
     A class of the user's has another module, or none and a registered name.
     """
     module, registered = part.get("module", "keras"), part.get("registered_name")
-    from_keras = isinstance(module, str) and module.split(".", maxsplit=1)[0] == "keras"
+    from_keras = isinstance(module, str) and module.partition(".")[0] == "keras"
     return from_keras and registered in (None, part.get("class_name"))
 
 

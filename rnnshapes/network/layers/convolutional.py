@@ -72,7 +72,7 @@ class Windowed(LayerOfClass):
             raise ContradictionError(
                 f"padding={mode!r:.40} is not a padding of {config.class_name}"
             )
-        before, windows = config.shapes[0][1 : axes + 1], []
+        before, windows = config.shape[1 : axes + 1], []
         for axis, dim in enumerate(before, 1):
             number, stride = sizes[axis - 1], strides[axis - 1]
             window = Window(number, stride, mode, dim, dilations[axis - 1], fill)
@@ -321,7 +321,7 @@ class ConvTranspose(Convolution):
         config.require(data_format="channels_last", output_padding=None, dilation_rate=1)
         config.require_rank(1)
         k, stride = config.size(size), config.size("strides", 1)
-        mode, time = str(config.options.get("padding", "valid")), config.shapes[0][1]
+        mode, time = str(config.options.get("padding", "valid")), config.shape[1]
         if mode not in ("valid", "same"):
             raise ContradictionError(
                 f"padding={mode!r:.40} is not a padding of {config.class_name}"
@@ -400,7 +400,7 @@ class ConvLSTM(Windowed):
         config.require(return_state=False, stateful=False)
         if config.masked:
             raise UnsupportedError(f"{config.class_name} with a mask is not supported")
-        n, _, *rest = config.shapes[0]
+        n, _, *rest = config.shape
         windows = cls.windows_in(replace(config, shapes=[(n, *rest)], at_step=True), "kernel_size")
         cell = ConvLSTMCell(
             config.names.size("F", config.size("filters")),

@@ -40,14 +40,14 @@ class EinsumDense(Layer):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         equation = str(config.options["equation"]).replace(" ", "")
-        x, kernel, result = _letters(equation, len(config.shapes[0]))
+        x, kernel, result = _letters(equation, config.rank)
         output = config.options["output_shape"]
         output = tuple(output) if isinstance(output, list | tuple) else (output,)
         if len(output) != len(result) - 1:
             raise ContradictionError(
                 f"output_shape={output!r:.40} does not fit the result of {equation}"
             )
-        dims = dict(zip(x, config.shapes[0], strict=True))
+        dims = dict(zip(x, config.shape, strict=True))
         for letter, size in zip(result[1:], output, strict=True):
             if letter in dims and size is None:
                 continue

@@ -30,7 +30,7 @@ class Embedding(Layer):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        if len(config.shapes[0]) != 2 or not (config.at_step or config.steps):
+        if config.rank != 2 or not (config.at_step or config.steps):
             raise UnsupportedError("its input is not an array of integers (N, T)")
         return cls(
             index=config.names.index("embedding"),

@@ -184,7 +184,7 @@ class Join(Layer):
     @staticmethod
     def along(config: LayerConfig, axis: int) -> dict[str, Any]:
         """Return the fields for an axis, along which alone the inputs have different sizes."""
-        shapes, rank = config.shapes, len(config.shapes[0])
+        shapes, rank = config.shapes, config.rank
         if any(len(shape) != rank for shape in shapes):
             raise UnsupportedError("its tensors have different numbers of axes")
         for number, dims in enumerate(zip(*shapes, strict=True)):

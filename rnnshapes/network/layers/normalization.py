@@ -122,7 +122,7 @@ class GroupNormalization(Normalizing):
     def from_config(cls, config: LayerConfig) -> Self:
         config.require_last_axis()
         size = config.features.value(config.names.sizes)
-        if size is None or len(config.shapes[0]) not in (2, 3):
+        if size is None or config.rank not in (2, 3):
             raise UnsupportedError("its input is neither (N, features) nor (N, T, features)")
         groups = config.options.get("groups", 32)
         groups = size if groups == -1 else config.size("groups", 32)
@@ -134,7 +134,7 @@ class GroupNormalization(Normalizing):
             group_dim=config.names.size("G", groups),
             group_count=groups,
             size=size // groups,
-            rank=len(config.shapes[0]),
+            rank=config.rank,
             **cls.options_in(config),
         )
 

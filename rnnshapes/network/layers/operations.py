@@ -131,7 +131,7 @@ class GetItem(Operation):
             raise UnsupportedError("it is indexed by a tensor, which is not supported")
         key = tuple(key) if isinstance(key, list | tuple) else (key,)
         _require_key(key)
-        parts = _part_of_each_axis(key, len(config.shapes[0]))
+        parts = _part_of_each_axis(key, config.rank)
         if parts[0] != WHOLE:
             raise UnsupportedError("it selects or moves samples, which is not supported")
         options: dict[str, Any] = {**described(config), "arguments": (Source(0), key)}
@@ -198,7 +198,7 @@ class _CutAxes:
     """The lengths of the axes of an input that is indexed."""
 
     def __init__(self, config: LayerConfig) -> None:
-        self.config, self.shape = config, config.shapes[0]
+        self.config, self.shape = config, config.shape
         self.cut_time: tuple[Dim, slice, Dim] | None = None
 
     def is_time(self, axis: int) -> bool:
@@ -267,10 +267,9 @@ class Combination(Broadcast, Operation):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         name = config.class_name.removeprefix(OPERATION)
-        operands = tuple(map(_without_samples, config.arguments, repeat(len(config.shapes[0]))))
+        operands = tuple(map(_without_samples, config.arguments, repeat(config.rank)))
         _require_operands(config, name, operands)
-        shapes = config.shapes
-        rank = len(shapes[0])
+        shapes, rank = config.shapes, config.rank
         if any(len(shape) != rank for shape in shapes):
             raise UnsupportedError(
                 "its tensors have different numbers of axes: the samples of one would meet the "
@@ -364,7 +363,7 @@ _CHOICE: _Function = {
 
 def _bias_axis(config: LayerConfig, array: Constant) -> int | None:
     """Return the axis of x along which Keras adds an array, if NumPy would take another."""
-    x = config.shapes[0]
+    x = config.shape
     axes = config.bias_axes(x, array.shape)
     if axes is None or axes[0] == axes[1]:
         return None
@@ -609,7 +608,7 @@ class ActivationOperation(Operation):
             options["function"], names = relu_function(config)
             options["options"] = tuple((name, config.options.get(name)) for name in names)
         elif activation in ("softmax", "log_softmax"):
-            rank = len(config.shapes[0])
+            rank = config.rank
             axis = config.axis(config.options.get("axis", -1))
             options |= {"axis": axis, "rank": rank, "options": (("axis", axis),)}
         elif activation in ("soft_shrink", "hard_shrink"):
@@ -698,7 +697,7 @@ class Cast(Operation):
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         # TensorFlow returns a tensor that it need not cast, and the mask is on the tensor.
-        return masks[0] if self.keeps_mask and masks else None
+        return masks[0] if self.keeps_mask else None
 
     def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
         # The layer in which it is called has cast numbers, to float64 in a check of float64.
@@ -809,14 +808,14 @@ class Moved(Operation):
         # Where no axis moves, Keras returns the tensor, and the mask is on it.
         order = getattr(self.rearrangement, "axes", ())
         returned = self.type in ("Swapaxes", "Moveaxis") and order == tuple(range(len(order)))
-        return masks[0] if returned and masks else None
+        return masks[0] if returned else None
 
 
 _Move = tuple[Rearrangement, dict[str, Any]]
 
 
 def _reshaped(config: LayerConfig) -> _Move:
-    shape = config.shapes[0]
+    shape = config.shape
     require_axes(config.options["newshape"], "its shape")
     first, *numbers = tuple(config.options["newshape"])
     if first != -1 or not numbers or any(type(n) is not int or n < 1 for n in numbers):
@@ -839,19 +838,19 @@ def _reshaped(config: LayerConfig) -> _Move:
 
 
 def _transposed(config: LayerConfig) -> _Move:
-    axes = config.options.get("axes") or range(len(config.shapes[0]))[::-1]
-    return _in_order(config, [axis % len(config.shapes[0]) for axis in axes]), {"axes": tuple(axes)}
+    axes = config.options.get("axes") or range(config.rank)[::-1]
+    return _in_order(config, [axis % config.rank for axis in axes]), {"axes": tuple(axes)}
 
 
 def _swapped(config: LayerConfig) -> _Move:
     first, second = config.options["axis1"], config.options["axis2"]
-    order = [*range(len(config.shapes[0]))]
+    order = [*range(config.rank)]
     order[first], order[second] = order[second], order[first]
     return _in_order(config, order), {"axis1": first, "axis2": second}
 
 
 def _moved(config: LayerConfig) -> _Move:
-    rank = len(config.shapes[0])
+    rank = config.rank
     sources, targets = (
         [axis % rank for axis in (axes if isinstance(axes, list | tuple) else [axes])]
         for axes in (config.options["source"], config.options["destination"])
@@ -863,7 +862,7 @@ def _moved(config: LayerConfig) -> _Move:
 
 
 def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
-    if sorted(order) != [*range(len(config.shapes[0]))]:
+    if sorted(order) != [*range(config.rank)]:
         raise ContradictionError(f"{order!r:.40} is not an order of the axes")
     if order[0] != 0:
         raise UnsupportedError("it moves samples, which is not supported")
@@ -872,14 +871,14 @@ def _in_order(config: LayerConfig, order: Sequence[int]) -> Transposed:
 
 def _expanded(config: LayerConfig) -> _Move:
     axes = config.options["axis"]
-    rank = len(config.shapes[0]) + (len(axes) if isinstance(axes, list | tuple) else 1)
+    rank = config.rank + (len(axes) if isinstance(axes, list | tuple) else 1)
     new = config.axes(axes, rank)
     key = tuple(None if axis in new else WHOLE for axis in range(-rank, 0))
     return Selection(key, (None,) * rank), {"axis": new}
 
 
 def _squeezed(config: LayerConfig) -> _Move:
-    shape = config.shapes[0]
+    shape = config.shape
     axes = config.axes(config.options.get("axis"))
     if any(config.names.value(shape[axis]) != 1 for axis in axes) or len(axes) == len(shape) - 1:
         raise UnsupportedError(
@@ -890,7 +889,7 @@ def _squeezed(config: LayerConfig) -> _Move:
 
 
 def _flipped(config: LayerConfig) -> _Move:
-    axes, rank = config.axes(config.options.get("axis")), len(config.shapes[0])
+    axes, rank = config.axes(config.options.get("axis")), config.rank
     key = tuple(slice(None, None, -1) if axis - rank in axes else WHOLE for axis in range(rank))
     return Selection(key, (None,) * rank), {"axis": axes}
 
@@ -922,7 +921,7 @@ class JoinOperation(Join, Operation):
             raise UnsupportedError(
                 "it is called on a value that is not a tensor, which is not supported"
             )
-        rank = len(config.shapes[0]) + config.class_name.endswith("Stack")
+        rank = config.rank + config.class_name.endswith("Stack")
         axis = config.axis(config.options.get("axis"), rank)
         if config.class_name.endswith("Stack"):
             new = tuple((*shape, Dim.of(1)) for shape in config.shapes)
@@ -962,7 +961,7 @@ class SplitOperation(Operation):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         require_one_tensor(config)
-        shape, sections = config.shapes[0], config.options["indices_or_sections"]
+        shape, sections = config.shape, config.options["indices_or_sections"]
         axis = config.axis(config.options.get("axis", 0))
         dim = shape[axis]
         if (size := config.names.value(dim)) is None:

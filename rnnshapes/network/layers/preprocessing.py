@@ -79,7 +79,7 @@ class Normalization(Layer):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        shape, axes = config.shapes[0], config.options.get("axis", -1)
+        shape, axes = config.shape, config.options.get("axis", -1)
         axes = () if axes is None else axes if isinstance(axes, list | tuple) else (axes,)
         rank = len(shape)
         if any(type(axis) is not int or not -rank <= axis < rank for axis in axes):

@@ -49,7 +49,7 @@ class Reshape(LayerOfClass):
     def from_config(cls, config: LayerConfig) -> Self:
         if config.class_name == "Flatten":
             config.require(data_format="channels_last")
-            target: tuple[Shape, tuple[int, ...]] = (product(config.shapes[0][1:]),), (-1,)
+            target: tuple[Shape, tuple[int, ...]] = (product(config.shape[1:]),), (-1,)
         else:
             target = _target_shape(config)
         shape, numbers = target
@@ -141,7 +141,7 @@ class Resized(LayerOfClass):
         config.require(data_format="channels_last")
         config.require_rank(axes)
         amounts = cls._amounts(config, axes)
-        before, after = config.shapes[0][1 : axes + 1], []
+        before, after = config.shape[1 : axes + 1], []
         for axis, (dim, amount) in enumerate(zip(before, amounts, strict=True), 1):
             same = cls._length(amount, 1) == 1
             after.append(dim if same else config.new_length(axis, partial(cls._length, amount)))
@@ -211,7 +211,7 @@ class Cropping(Resized):
     @classmethod
     def _amounts(cls, config: LayerConfig, axes: int) -> tuple[Any, ...]:
         amounts = _pairs(config, "cropping", axes)
-        for dim, amount in zip(config.shapes[0][1:], amounts, strict=False):
+        for dim, amount in zip(config.shape[1:], amounts, strict=False):
             size = config.names.value(dim)
             if size is not None and sum(amount) >= size:
                 raise ContradictionError(
@@ -261,8 +261,7 @@ def _pairs(config: LayerConfig, option: str, axes: int) -> tuple[tuple[int, int]
     each = [value] * axes if isinstance(value, int) else [value] if axes == 1 else list(value)
     pairs = [[pair, pair] if isinstance(pair, int) else list(pair) for pair in each]
     numbers = [number for pair in pairs for number in pair]
-    is_valid = len(pairs) == axes and all(len(pair) == 2 for pair in pairs)
-    if not is_valid or not all(type(n) is int and 0 <= n < 2**31 for n in numbers):
+    if not all(type(n) is int and 0 <= n < 2**31 for n in numbers):
         raise ContradictionError(f"{option}={value!r:.40} is not two sizes for each axis")
     return tuple((before, after) for before, after in pairs)
 
@@ -281,7 +280,7 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
     numbers = tuple(int(-1 if n is None else n) for n in config.options["target_shape"])
     if any(n < 1 for n in numbers if n != -1) or numbers.count(-1) > 1:
         raise ContradictionError(f"target_shape={numbers!r:.40} is not a shape")
-    count = config.names.value(product(config.shapes[0][1:]))
+    count = config.names.value(product(config.shape[1:]))
     if -1 not in numbers and count not in (None, math.prod(numbers)):
         raise ContradictionError(f"{count} numbers do not fit target_shape={numbers!r:.40}")
     rest = _rest(config, math.prod(n for n in numbers if n > 0)) if -1 in numbers else Dim.of(1)
@@ -291,7 +290,7 @@ def _target_shape(config: LayerConfig) -> tuple[Shape, tuple[int, ...]]:
 
 def _rest(config: LayerConfig, divisor: int) -> Dim:
     """Return how many numbers of a sample there are, divided by an integer."""
-    axes = config.shapes[0][1:]
+    axes = config.shape[1:]
     try:
         return product(axes).divided(divisor)
     except ValueError:
@@ -305,7 +304,7 @@ def _rest(config: LayerConfig, divisor: int) -> Dim:
 
 def _in_symbols(config: LayerConfig, dims: Shape) -> Shape:
     """Return a target shape with the symbols of the axes that it joins, or leaves as they are."""
-    value, axes, named = config.names.value, list(config.shapes[0][1:]), []
+    value, axes, named = config.names.value, list(config.shape[1:]), []
     for dim in dims:
         size, joined = value(dim), Dim.of(1)
         if axes and dim == axes[0]:

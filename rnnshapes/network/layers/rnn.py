@@ -190,7 +190,7 @@ class Bidirectional(RecurrentLayer):
             if part["config"].get("time_major"):
                 raise UnsupportedError("time_major=True is not supported, only False")
             base = str(part["config"].get("name", class_name.lower())).removeprefix(f"{word}_")
-            inner = config.inner(part, f"{word}_{base}", trainable=True)
+            inner = config.inner(part, f"{word}_{base}")
             require_keras_class(part)
             directions.append(_direction(inner, f"{config.name}/{inner.name}", arrow, index))
             options = _layer_options(inner)
