@@ -417,14 +417,15 @@ def test_states_beside_the_output_have_their_own_names() -> None:
 
 
 def test_masks_and_unmerged_outputs_are_noted() -> None:
-    """Lanes alone do not show them."""
+    """Lanes alone do not show them. Beside initial states, Keras passes no mask on."""
     x = keras.Input((9, 3))
     plain, masked = la.GRU(4)(x), la.GRU(4)(la.Masking()(x))
+    given = la.GRU(4)(la.Masking()(x), initial_state=plain)
     both = la.Bidirectional(la.GRU(4), merge_mode=None)(x)
     merged = la.Bidirectional(la.GRU(4))(x)
-    result = rnnshapes.inspect(keras.Model(x, [plain, masked, *both, merged]))
+    result = rnnshapes.inspect(keras.Model(x, [plain, masked, *both, merged, given]))
     notes = [box.notes for box in boxes(result) if box.recurrence]
-    assert [len(found) for found in notes] == [0, 1, 1, 0]
+    assert [len(found) for found in notes] == [0, 1, 1, 0, 0]
     assert "mask" in notes[1][0]
 
 

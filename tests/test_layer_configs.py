@@ -306,7 +306,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "Masking": [
         ("refused", {"mask_value": "0"}, S),
         ("supported", {"mask_value": True}, S),
-        ("supported", {}, F),
+        ("unsupported", {}, F),
         ("supported", {}, IMAGES),
     ],
     "Subtract": [

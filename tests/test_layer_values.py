@@ -132,6 +132,8 @@ COMBINED: list[Case] = [
     *((kind, {}, [SEQUENCE, (1, 4)]) for kind in MERGES),
     *((kind, {}, [FEATURES, FEATURES]) for kind in MERGES),
     ("Add", {}, [SEQUENCE, (6, 1)]),
+    ("Add", {}, [(), SEQUENCE]),
+    ("Maximum", {}, [FEATURES, ()]),
     ("Multiply", {}, [IMAGES, (6, 1, 3)]),
     ("Subtract", {}, [SEQUENCE, SEQUENCE]),
     ("Subtract", {}, [FEATURES, FEATURES]),
@@ -212,7 +214,9 @@ ON_SEQUENCES = [case for case in CASES if case[2][0] == SEQUENCE]
 UNMASKED = [("Softmax", {}), ("Softmax", {"axis": 1})]
 UNMASKED += [("Concatenate", {"axis": axis}) for axis in (-2, 1)]
 MASKED = [
-    case for case in ON_SEQUENCES if case[:2] not in UNMASKED and "data_format" not in case[1]
+    case
+    for case in ON_SEQUENCES
+    if case[:2] not in UNMASKED and "data_format" not in case[1] and FEATURES not in case[2]
 ]
 #: Those that take several tensors as arguments, and not in a list.
 SPREAD = ("MultiHeadAttention",)

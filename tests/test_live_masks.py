@@ -184,3 +184,18 @@ def test_unrolled_mask_in_reverse_names_its_reason(unroll: bool, tmp_path: Path)
         result = rnnshapes.verify(source, N=3)
         assert result.passed is not unroll
         assert any("unroll=False" in reason for reason in result.diagnosis) is unroll
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_masked_vectors_are_unsupported() -> None:
+    """Their mask marks whole samples, and no steps."""
+    inner = sequential(layers.Masking(), layers.Dense(3), shape=(4,))
+    for model in (
+        sequential(
+            layers.Masking(), layers.Dense(3), layers.RepeatVector(5), layers.GRU(2), shape=(4,)
+        ),
+        sequential(layers.TimeDistributed(inner), layers.GRU(2), shape=(6, 4)),
+    ):
+        result = rnnshapes.verify(randomized(model), N=3)
+        assert result.passed, result
+        assert list(result.unsupported) != []

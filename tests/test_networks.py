@@ -277,6 +277,14 @@ def test_layer_called_again_has_its_own_lengths(case: Any) -> None:
     assert [size for name, size in net.sizes.items() if "'" in name] == lengths
 
 
+def test_groups_may_divide_a_computed_size() -> None:
+    conv = "Conv1D", {"filters": 4, "kernel_size": 2}
+    groups = "GroupNormalization", {"groups": 5}
+    net = network(conv, ("Permute", {"dims": [2, 1]}), groups)
+    assert not net.unsupported
+    assert (net.sizes["T'"], net.sizes["G"], net.parameters) == (5, 5, 4 * 7 + 2 * 5)
+
+
 def test_images_called_again_have_numbers() -> None:
     options = {"filters": 3, "kernel_size": [2, 3]}
     calls = [LayerCall("x", "InputLayer", {"batch_shape": (None, 9, 8, 3)})]
@@ -481,6 +489,8 @@ FED: Part = ("Dense", {"units": 3})
 BOOLEAN = operation("Greater", 0.5)
 ATTENTION: Part = ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3})
 OWN: Part = ("Own", {})
+SOFTMAX: Part = ("Softmax", {})
+PRELU: Part = ("PReLU", {})
 STORED = {"stored": (("w", (3, 2)),)}
 CAUSAL = {"call_options": (("use_causal_mask", True),)}
 
@@ -508,11 +518,28 @@ CALLS: list[tuple[tuple[Part, ...], str | None]] = [
     ((called(FED, unsupported_reason="why", nesting=1),), "c"),
     ((rnn(return_state=True), called(rnn(), initial=(Tap(1, 1), Tap(1, 2)))), ""),
     ((rnn(return_state=True), called(rnn(), initial=(Tap(1, 1), Tap(1, 2)), nesting=1)), "c"),
+    *(
+        ((rnn(return_state=True), called(rnn(units), initial=initial)), "c")
+        for units, initial in (
+            (4, (Tap(1, 1),)),
+            (4, (Tap(1, 1), Tap(1, 2), Tap(1, 2))),
+            (4, (Tap(1, 1), Tap(1, 3))),
+            (4, (Tap(1), Tap(1, 2))),
+            (5, (Tap(1, 1), Tap(1, 2))),
+        )
+    ),
+    ((rnn(return_state=True), called(rnn()), called(rnn(), initial=(Tap(1, 1),))), None),
+    ((MASKING, rnn(return_state=True), called(SOFTMAX, sources=(Tap(2),))), "c"),
+    ((MASKING, rnn(return_state=True), called(SOFTMAX, sources=(Tap(2, 1),))), ""),
     ((called(FED), called(FED)), ""),
     ((called(FED), BOOLEAN, called(FED)), None),
     ((called(FED), ("Own", {}), called(FED)), None),
     ((called(("Dropout", {})), BOOLEAN, called(("Dropout", {}))), "c:2"),
-    ((called(rnn()), called(rnn())), ""),
+    ((called(rnn()), called(rnn(), sources=(Tap(0),))), ""),
+    ((called(rnn()), called(rnn())), None),
+    ((called(DENSE), called(DENSE)), None),
+    ((called(PRELU), ("Cropping1D", {}), called(PRELU)), None),
+    ((called(PRELU), ("Reshape", {"target_shape": [6, 3]}), called(PRELU)), ""),
     ((called(rnn(stateful=True)),), ""),
     ((called(rnn(stateful=True)), called(rnn(stateful=True))), None),
     ((attending(), attending()), ""),
@@ -536,6 +563,28 @@ def test_only_some_calls_of_layers_are_supported(number: int) -> None:
     assert [node.name for node in net.unsupported] == unsupported.split()
     contradicts = any(more.get("contradiction") for *_, more in parts if isinstance(more, dict))
     assert list(net.contradictions) == ["c"] * contradicts
+
+
+def test_outputs_of_a_model_are_there() -> None:
+    for part, number in ((rnn(return_state=True), 2), (OWN, 0)):
+        assert network(part, outputs=(Tap(1, number),)).outputs == ((1, number),)
+    for part, number in ((rnn(return_state=True), 3), (DENSE, 1)):
+        with pytest.raises(InputError, match="l1"):
+            network(part, outputs=(Tap(1, number),))
+
+
+def test_mask_beside_initial_states_skips_no_steps() -> None:
+    states = {"sources": (Tap(1),), "initial": (Tap(2, 1), Tap(2, 2))}
+    found = []
+    for dropped in (False, True):
+        call = (*rnn(), {**states, "mask_dropped": dropped})
+        net = network(MASKING, rnn(return_state=True), call)
+        assert [net.is_masked(node) for node in net.recurrent] == [True, not dropped]
+        notes = inspect_network(net).layers[-1].notes
+        assert [note.topic for note in notes][-2:] == ["use", "use"]
+        found.append(notes)
+    assert found[0][:-1] == found[1][:-1]
+    assert found[0] != found[1]
 
 
 def test_no_state_is_given_at_each_step() -> None:

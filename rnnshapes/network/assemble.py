@@ -156,17 +156,32 @@ def _assemble(graph: LayerGraph, namer: Namer) -> Network:
         else:
             layer = layers[call.name]
             if layer.declared_shapes is None:
-                _require_supported_again(graph, call, node_shapes, namer)
+                _require_supported_again(graph, call, layer, node_shapes, namer)
                 layer = layer.with_inputs(_input_shapes(call, node_shapes), namer.primed)
         namer.compute(layer.computed_sizes)
         calls[call.name] = calls.get(call.name, 0) + 1
         name = call.name if calls[call.name] == 1 else f"{call.name}:{calls[call.name]}"
         nodes.append(Node(name, layer, call.sources, call.initial, call.mask_dropped))
-        sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
-        node_shapes.append(evaluate_node(layer, sources))
+        node_shapes.append(evaluate_node(layer, _outputs(call.sources, node_shapes)))
         lost_masks.add(layer, lost=call.lost_mask)
+    _require_outputs(graph.outputs, nodes, node_shapes)
     sizes = {"N": graph.samples, **namer.sizes}
     return Network(tuple(sizes.items()), tuple(nodes), graph.outputs, graph.dtype, graph.batch)
+
+
+def _require_outputs(
+    taps: Sequence[Tap], nodes: Sequence[Node], node_shapes: Sequence[NodeShapes]
+) -> None:
+    """Raise InputError for an output of the model that a supported layer does not have."""
+    for tap in taps:
+        node, count = nodes[tap.node], len(node_shapes[tap.node].shapes)
+        if tap.output >= count and node.layer.declared_shapes is None:
+            raise InputError(f"layer {node.name!r} has no output {tap.output}")
+
+
+def _outputs(taps: Sequence[Tap], node_shapes: Sequence[NodeShapes]) -> list[NodeShapes]:
+    """Return the shapes of outputs, each by itself."""
+    return [node_shapes[tap.node].output(tap.output) for tap in taps]
 
 
 def _result_dtype(feeding: Sequence[Layer]) -> str:
@@ -183,14 +198,12 @@ def _result_dtype(feeding: Sequence[Layer]) -> str:
 
 def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes]) -> LayerCall:
     """Return a call of a layer in a model that TimeDistributed applies, as a call on all steps."""
-    for tap in call.sources:
+    for tap, shapes in zip(call.sources, _outputs(call.sources, node_shapes), strict=True):
         source = graph.calls[tap.node]
         nesting = source.nesting - source.models_ended
-        if nesting < call.nesting and node_shapes[tap.node].mask_axes > nesting + 2:
+        if nesting < call.nesting and shapes.mask_axes > nesting + 2:
             reason = "TimeDistributed passes a mask with more axes than (N, T) to its model"
             call = replace(call, unsupported_reason=call.unsupported_reason or reason)
-    if call.initial:
-        call = replace(call, unsupported_reason="it has an initial state inside TimeDistributed")
     outputs = tuple((s[0], *(None,) * call.nesting, *s[1:]) for s in call.outputs if s)
     return replace(call, outputs=outputs)
 
@@ -201,12 +214,16 @@ def _is_called_otherwise(layer: Layer, call: LayerCall) -> bool:
 
 
 def _require_supported_again(
-    graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
+    graph: LayerGraph, call: LayerCall, layer: Layer, node_shapes: list[NodeShapes], namer: Namer
 ) -> None:
     """Raise InputError for a further call that would not be supported as the first one."""
     try:
         _read_layer(graph, call, node_shapes, namer.copy())
-    except (UnsupportedError, ContradictionError) as error:
+        shapes = _input_shapes(call, node_shapes)
+        for shape, own in zip(shapes, layer.own_shapes(shapes), strict=True):
+            if any(map(namer.differ, zip(shape, own, strict=True))):
+                raise ContradictionError("its input has other sizes than its weights")
+    except (UnsupportedError, ValueError) as error:
         raise InputError(
             f"layer {call.name!r} is called again in a way that is not supported: {error}; "
             "use a layer for each call"
@@ -245,9 +262,9 @@ def _read_layer(
     shapes = _input_shapes(call, node_shapes)
     for shape in shapes:
         require_axes(shape, "its input")
-    sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
+    sources = _outputs(call.sources, node_shapes)
     try:
-        return reader.from_config(
+        layer = reader.from_config(
             LayerConfig(
                 name=call.name,
                 class_name=call.class_name,
@@ -257,7 +274,6 @@ def _read_layer(
                 trainable=call.trainable,
                 dtype=graph.dtype,
                 names=namer,
-                masked=any(node_shapes[tap.node].masked for tap in call.sources),
                 mask_axes=max((source.mask_axes for source in sources), default=0),
                 arguments=call.arguments,
                 call_options=dict(call.call_options),
@@ -274,6 +290,19 @@ def _read_layer(
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
         raise ContradictionError(f"its config is not one that Keras writes ({reason})") from None
+    _require_initial_states(layer, call, node_shapes, namer)
+    return layer
+
+
+def _require_initial_states(
+    layer: Layer, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
+) -> None:
+    """Raise UnsupportedError for initial states that are not as many, or as wide, as its own."""
+    dims = [dim for d in layer.directions for dim in d.cell.states.values()]
+    own = [[namer.value(dim)] for dim in dims]
+    shapes = [shape for each in _outputs(call.initial, node_shapes) for shape in each.shapes]
+    if call.initial and [[namer.value(dim) for dim in shape[1:]] for shape in shapes] != own:
+        raise UnsupportedError("its initial states are not as many and as wide as its own")
 
 
 def _is_causal_sequence(source: NodeShapes) -> bool:
@@ -282,7 +311,7 @@ def _is_causal_sequence(source: NodeShapes) -> bool:
 
 def _input_shapes(call: LayerCall, node_shapes: list[NodeShapes]) -> list[Shape]:
     """Return the shapes of the inputs of a call."""
-    sources = [node_shapes[tap.node].output(tap.output) for tap in call.sources]
+    sources = _outputs(call.sources, node_shapes)
     if not all(source.shapes for source in sources):
         raise UnsupportedError(
             "its input comes from a layer that is not supported, of unknown shape"
@@ -309,10 +338,10 @@ def _unsupported_layer(
     # Loaded here, since most networks need none.
     from rnnshapes.network.layers.unsupported import UnsupportedLayer
 
-    taps = [node_shapes[tap.node].output(tap.output) for tap in call.sources[:1]]
-    source = next((tap.shapes[0] for tap in taps if tap.shapes), ())
+    sources = _outputs(call.sources, node_shapes)
+    source = next((each.shapes[0] for each in sources if each.shapes), ())
     # TimeDistributed passes on the mask of its own input, of samples and steps.
-    masks = [node_shapes[tap.node].mask_axes for tap in call.sources]
+    masks = [each.mask_axes for each in sources]
     outer = max((axes for axes in masks if axes < 2 + call.nesting), default=0)
     return UnsupportedLayer(
         name=call.name,
@@ -349,7 +378,7 @@ def _declared_shape(
     A size that is equal to the one on the same axis of the ``source``, or on its last axis for the
     last one, has its name.
     """
-    features = source[1:][-1:]
+    features = source[-1:]
     dims = [Dim.named("N")]
     for axis, size in enumerate(shape[1:], 1):
         axes = features if axis == len(shape) - 1 else source[axis : axis + 1]

@@ -188,8 +188,7 @@ class Network:
         for node in self.recurrent:
             if differences := getattr(node.layer, "runtime_differences", ""):
                 warnings[node.layer.name] = differences
-            masked = self.shapes_at(node.sources[0]).masked and not node.mask_dropped
-            if masked and getattr(node.layer, "zeroes_wrong_steps", False):
+            if self.is_masked(node) and getattr(node.layer, "zeroes_wrong_steps", False):
                 warnings[node.layer.name] = UNROLLED_MASK
         return warnings
 
@@ -283,6 +282,10 @@ class Network:
     def parameters(self) -> int:
         """Exact number of parameters; raises InputError where it depends on an open size."""
         return sum(self.count(layer.count) for layer in self.layers)
+
+    def is_masked(self, node: Node) -> bool:
+        """Return whether a recurrent layer gets the mask of its input."""
+        return self.shapes_at(node.sources[0]).masked and not node.mask_dropped
 
     def precision(self, layer: Layer) -> str:
         """Return the floating-point dtype in which Keras computes a layer."""

@@ -488,6 +488,8 @@ def _notes(network: Network, positions: list[int]) -> Iterator[Note]:
             yield Note(text, "time")
     if node.layer.directions and network.shapes_at(node.sources[0]).masked:
         text = f"a masked step does not change its states; {_masked_output_text(node.layer)}"
+        if node.mask_dropped:
+            text = "Keras passes no mask to it beside initial states: masked steps count"
         yield Note(text, "use")
     if shapes.final and any(direction.reverse for _, direction in node.scans):
         ends = ", ".join(

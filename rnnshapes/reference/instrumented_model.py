@@ -216,7 +216,7 @@ class LayerTensors:
                 for number, tensor in enumerate(self.values[node.name]):
                     yield ("value", node.name, str(number)), tensor
             mask = get_mask(self.values[node.name][0])
-            if mask is not None:
+            if mask is not None and len(mask.shape) > 1:  # not one of whole samples
                 yield ("mask", node.name, ""), mask
         for name, tensor in self.states.items():
             yield ("states", name, ""), tensor

@@ -444,7 +444,7 @@ def _with_recurrence(
         merge=_merge(layer),
         equations=equations,
     )
-    notes = _recurrence_notes(layer, recurrence, box.outputs, masked=source.masked)
+    notes = _recurrence_notes(layer, recurrence, box.outputs, masked=network.is_masked(node))
     return box._replace(recurrence=recurrence, notes=(*box.notes, *notes))
 
 

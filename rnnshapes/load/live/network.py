@@ -119,7 +119,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         computes_in=_compute_dtype(call),
         output_dtype=_if_float(str(call.outputs[0].dtype)),
         mask_dropped=bool(call.initial) and not call.has_mask,
-        masked=get_mask(call.outputs[0]) is not None,
+        masked=len(getattr(get_mask(call.outputs[0]), "shape", ())) > 1,
         unsupported_reason=f"{why}; its weights are counted in {holder}" if holder else why,
         call_options=tuple(call.settings.items()),
         arguments=positional_arguments(call) if is_operation else (),

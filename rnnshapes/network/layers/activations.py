@@ -143,7 +143,6 @@ def relu_function(config: LayerConfig) -> tuple[Elementwise | None, tuple[str, .
 class PReLU(Layer):
     """x above 0, alpha · x below it; each number has its own alpha, except along shared axes."""
 
-    features: Dim
     shape: Shape
     shared_axes: tuple[int, ...]
 
@@ -161,7 +160,6 @@ class PReLU(Layer):
             shape[axis - 1] = Dim.of(1)
         return cls(
             index=config.names.index("prelu"),
-            features=config.features,
             shape=tuple(shape),
             shared_axes=tuple(axes),
             **config.shared,
@@ -170,6 +168,12 @@ class PReLU(Layer):
     @property
     def weights(self) -> tuple[Weight, ...]:
         return (Weight("alpha", "alpha", self.shape),)
+
+    def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        n, *axes = shapes[0]
+        alphas = self.shape[-len(axes) :]  # without time, where a step is computed alone
+        own = (dim if own == 1 else own for dim, own in zip(axes, alphas, strict=True))
+        return [(n, *own)]
 
     @property
     def stepwise(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -66,8 +66,9 @@ class Namer:
 
     def index(self, kind: str) -> str:
         """Return the number of the next one of a kind; nothing for the only one."""
-        self.used[kind] = self.used.get(kind, 0) + 1
-        return str(self.used[kind]) if self.totals.get(kind, 2) > 1 else ""
+        number = self.used[kind] = self.used.get(kind, 0) + 1
+        # One that turns out not to be supported is not counted, and is another one even so.
+        return str(number) if max(number, self.totals.get(kind, 2)) > 1 else ""
 
     def primed(self) -> Dim:
         """Return the next of T', T'' and so on."""
@@ -79,6 +80,10 @@ class Namer:
         for name, (dim, function) in sizes.items():
             size = self.value(dim)
             self.computed[name] = None if size is None else function(size)
+
+    def differ(self, dims: Iterable[Dim]) -> bool:
+        """Return whether sizes are certainly not all equal."""
+        return len({self.value(dim) for dim in dims} - {None}) > 1
 
     def value(self, dim: Dim) -> int | None:
         """Return a size as a number, ``None`` where it is open or unknown."""
@@ -99,8 +104,7 @@ class LayerConfig:
         trainable: Whether Keras trains it.
         dtype: The dtype of its weights.
         names: Gives its sizes their symbols.
-        masked: Whether one of its inputs has a mask.
-        mask_axes: The largest number of axes of these masks.
+        mask_axes: The largest number of axes of a mask of its inputs, 0 without one.
         arguments: The positional arguments of an operation; a Source stands for a tensor.
         call_options: The arguments of the call beside its inputs.
         lost_mask: Whether Keras takes the mask off one of its inputs before.
@@ -121,7 +125,6 @@ class LayerConfig:
     trainable: bool
     dtype: str
     names: Namer
-    masked: bool = False
     mask_axes: int = 0
     arguments: tuple[Any, ...] = ()
     call_options: Config = field(default_factory=dict)
@@ -152,6 +155,11 @@ class LayerConfig:
     def features(self) -> Dim:
         """The last axis of the first input."""
         return self.shape[-1]
+
+    @property
+    def masked(self) -> bool:
+        """Whether one of its inputs has a mask."""
+        return self.mask_axes > 0
 
     def inner(self, part: Config, name: str, **changes: Any) -> LayerConfig:
         """Return the config of a layer inside this one."""

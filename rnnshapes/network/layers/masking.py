@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from rnnshapes.cells.cell import SizeOf
-from rnnshapes.errors import ContradictionError
+from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import LayerConfig
 from rnnshapes.ops.interface import LayerOps, Tensor
@@ -34,6 +34,8 @@ class Masking(Layer):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
+        if config.rank < 3:
+            raise UnsupportedError("its input is not a sequence (N, T, features)")
         value = config.options.get("mask_value", 0.0)
         if not isinstance(value, int | float):
             raise ContradictionError(f"mask_value={value!r} is not a number")

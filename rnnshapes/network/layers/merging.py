@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import zip_longest
 from operator import add, mul, or_, sub
 from typing import Any, Self
 
@@ -29,8 +30,8 @@ class Merge(Broadcast, LayerOfClass):
 
     Keras inserts axes of length 1 behind the samples of a tensor that has fewer axes than another.
     Multiply, Maximum and Minimum leave out the inputs that are masked at a step. ``stepwise`` is
-    False if an input has one step for all steps of another, or fewer axes than images or than a
-    sequence of one step.
+    False if an input has one step for all steps of another, one number for all of a sample, or
+    fewer axes than images or than a sequence of one step.
     """
 
     stepwise: bool = True
@@ -48,11 +49,15 @@ class Merge(Broadcast, LayerOfClass):
                 raise UnsupportedError("it is called on masked tensors of more than 3 axes")
         if config.class_name == "Subtract" and len(config.shapes) != 2:
             raise ContradictionError(f"it subtracts {len(config.shapes)} tensors, not two")
+        features = [reversed(shape[1:]) for shape in config.shapes]
+        for dims in zip_longest(*features, fillvalue=Dim.of(1)):
+            if config.names.differ(dim for dim in dims if config.names.value(dim) != 1):
+                raise ContradictionError("its tensors have different sizes")
         units = config.unit_axes()
         repeats_step = any(len(config.shapes[n]) + axis == 1 for n, axis in units)
-        longest = max(config.shapes, key=len)
-        if any(len(shape) < len(longest) for shape in config.shapes):
-            repeats_step |= len(longest) > 3 or longest[1] == 1
+        shortest, longest = (choose(config.shapes, key=len) for choose in (min, max))
+        if len(shortest) < len(longest):
+            repeats_step |= len(shortest) < 2 or len(longest) > 3 or longest[1] == 1
         return cls(
             keras_class=config.class_name,
             unit_axes=units,
@@ -221,6 +226,9 @@ class Concatenate(Join):
     def from_config(cls, config: LayerConfig) -> Self:
         axis = config.axis(config.options.get("axis", -1))
         if axis == -1:
+            for dims in zip_longest(*(shape[:-1] for shape in config.shapes)):
+                if None in dims or config.names.differ(dims):
+                    raise ContradictionError("its tensors have different sizes")
             return cls(**config.shared)
         if config.masked:
             raise UnsupportedError(f"axis={axis}, with a mask, is not supported")

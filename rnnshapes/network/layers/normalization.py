@@ -121,7 +121,7 @@ class GroupNormalization(Normalizing):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         config.require_last_axis()
-        size = config.features.value(config.names.sizes)
+        size = config.names.value(config.features)
         if size is None or config.rank not in (2, 3):
             raise UnsupportedError("its input is neither (N, features) nor (N, T, features)")
         groups = config.options.get("groups", 32)

@@ -1121,7 +1121,7 @@ def _written_out(subscripts: str, shapes: Sequence[Shape]) -> str:
                 "order of the alphabet, and TensorFlow computes them in that of the operands"
             )
         result = "..." * ("..." in operands) + letters
-    pairs = list(zip(operands.split(","), shapes, strict=False))
+    pairs = list(zip(operands.split(","), shapes, strict=True))
     counts = [max(0, len(shape) - len(part) + 3) for part, shape in pairs if "..." in part]
     unused = [letter for letter in "ABCDEFGH" if letter not in subscripts]
     shared = "".join(unused)[: max(counts, default=0)]
@@ -1139,7 +1139,7 @@ def _contraction(
     unsupported = UnsupportedError(f"einsum {subscripts!r:.40} is not supported")
     operands, _, result = subscripts.partition("->")
     parts = operands.split(",")
-    if len(parts) != 2 or not result or not all(part.isalpha() for part in (*parts, result)):
+    if not result or not all(part.isalpha() for part in (*parts, result)):
         raise unsupported
     left, right = parts
     if [len(left), len(right)] != [len(shape) for shape in shapes]:

@@ -68,6 +68,11 @@ class RecurrentLayer(Layer):
         return tuple(weight for group in self.groups.values() for weight in group)
 
     @property
+    def features(self) -> Dim:
+        """The last axis of its input."""
+        return self.directions[0].features
+
+    @property
     def activations(self) -> tuple[str, ...]:
         return self.directions[0].cell.activations
 
@@ -311,7 +316,7 @@ class WholeRecurrence(Layer):
         return self.layer.equation_lines
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
-        return [(*shape[:-1], self.layer.directions[0].features) for shape in shapes]
+        return self.layer.own_shapes(shapes)
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         return self.layer.mask(inputs, masks)
