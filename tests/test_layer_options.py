@@ -17,6 +17,7 @@ SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 8, 4), (4,)
 OPEN = (None, 4)
 X, Y = Source(0), Source(1)
 LSTM = {"class_name": "LSTM", "config": {"name": "inner", "units": 3}}
+CONV = {"class_name": "Conv1D", "config": {"name": "inner", "filters": 3, "kernel_size": 2}}
 LSTM_CELL = {"class_name": "LSTMCell", "config": {"name": "cell", "units": 3}}
 STACK = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL, LSTM_CELL]}}
 HIGH = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL] * 32}}
@@ -102,6 +103,10 @@ UNSUPPORTED_LAYERS = [
     ("GroupNormalization", {"groups": 2}, [IMAGES]),
     ("BatchNormalization", {"axis": 1}, [SEQUENCE]),
     ("LayerNormalization", {"axis": [1, 2]}, [SEQUENCE]),
+    ("GroupNormalization", {"groups": 2, "axis": 1}, [SEQUENCE]),
+    ("RMSNormalization", {"axis": -2}, [SEQUENCE]),
+    ("UnitNormalization", {"axis": [1, 2]}, [SEQUENCE]),
+    ("UnitNormalization", {}, [()]),
     ("Attention", {}, [SEQUENCE]),
     ("Attention", {}, [SEQUENCE, FEATURES]),
     ("Attention", {}, [SEQUENCE, (5, 3)]),
@@ -203,6 +208,10 @@ UNSUPPORTED_OPERATIONS = [
     ("GetItem", {}, [(3, None, 4)], (X, (slice(None), slice(None), slice(2, None)))),
     ("GetItem", {}, [FEATURES], (X, (slice(None), 0, 0))),
     ("GetItem", {}, [SEQUENCE], (X, (Ellipsis, Ellipsis))),
+    *(
+        ("GetItem", {}, [SEQUENCE], (X, (slice(None), part)))
+        for part in (1.0, True, slice(1.0, None), slice(None, 2**31), slice(None, None, 0), Y)
+    ),
     ("Clip", {"x_min": -1, "x_max": None}, [FEATURES], (X,)),
     ("Clip", {"x_min": -1e39, "x_max": 1}, [FEATURES], (X,)),
     ("Sum", {"axis": None}, [SEQUENCE], (X,)),
@@ -212,6 +221,10 @@ UNSUPPORTED_OPERATIONS = [
     ("Max", {"axis": 1, "initial": 0.5}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (2, 12)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1,)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1,)}, [(1,)], (X,)),
+    ("Reshape", {"newshape": (5, 24)}, [SEQUENCE], (X,)),
+    ("Reshape", {"newshape": (-1, 24)}, [OPEN], (X,)),
+    ("Reshape", {"newshape": (-1, 24, *(1,) * 7)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1, 7)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1, 24.0)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1, 24, True)}, [SEQUENCE], (X,)),
@@ -221,6 +234,8 @@ UNSUPPORTED_OPERATIONS = [
     ("Squeeze", {"axis": 1}, [(1,)], (X,)),
     ("Split", {"indices_or_sections": 40, "axis": 1}, [(40, 4)], (X,)),
     ("Split", {"indices_or_sections": [2, 2], "axis": 1}, [SEQUENCE], (X,)),
+    ("Split", {"indices_or_sections": [2.0], "axis": 1}, [SEQUENCE], (X,)),
+    ("Split", {"indices_or_sections": [*range(1, 40)], "axis": 1}, [(40, 4)], (X,)),
     ("Split", {"indices_or_sections": [4, 6], "axis": 1}, [SEQUENCE], (X,)),
     ("Split", {"indices_or_sections": 2, "axis": 1}, [OPEN], (X,)),
     ("Split", {"indices_or_sections": 0, "axis": 1}, [SEQUENCE], (X,)),
@@ -236,6 +251,7 @@ UNSUPPORTED_OPERATIONS = [
     ("Matmul", {}, [FEATURES], (array(5, 4), X)),
     ("Einsum", {"subscripts": "btd,bsd->tbs"}, [SEQUENCE, SEQUENCE], (X, Y)),
     ("Einsum", {"subscripts": "btd,bsd"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd,bsd->"}, [SEQUENCE, SEQUENCE], (X, Y)),
     ("Einsum", {"subscripts": "btd,dk"}, [SEQUENCE], (X, array(4, 3))),
     ("Einsum", {"subscripts": "btd,btd->bd"}, [SEQUENCE, (5, 4)], (X, Y)),
     ("Add", {}, [SEQUENCE], (X, array(6, 4, dtype="float64"))),
@@ -274,6 +290,8 @@ REFUSED_OPERATIONS = [
     ("Transpose", {"axes": (0, 1)}, [SEQUENCE], (X,)),
     ("Split", {"indices_or_sections": 4, "axis": 1}, [SEQUENCE], (X,)),
     ("Einsum", {"subscripts": "bt,bt->b"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd,bsd,bud->bts"}, [SEQUENCE, SEQUENCE], (X, Y)),
+    ("Einsum", {"subscripts": "btd->bt"}, [SEQUENCE, SEQUENCE], (X, Y)),
 ]
 
 
@@ -383,6 +401,7 @@ SHOWN: list[tuple[str, Any, Any, str, str]] = [
         "N T K1 K2",
     ),
     ("TimeDistributed", inner(LSTM), [IMAGES], "TimeDistributed(LSTM(M))", "N T M"),
+    ("TimeDistributed", inner(CONV), [IMAGES], "TimeDistributed(Conv1D(F))", "N T 7 F"),
     ("Attention", {}, [SEQUENCE, (5, 4)], "Attention", "N T1 D1"),
     (
         "MultiHeadAttention",
@@ -410,6 +429,7 @@ SHOWN_OPERATIONS: list[tuple[str, Any, Any, Any, str, str]] = [
     ("Sum", {"axis": 1}, [SEQUENCE], (X,), "Sum", "N D"),
     ("Mean", {"axis": -1, "keepdims": True}, [SEQUENCE], (X,), "Mean", "N T 1"),
     ("Reshape", {"newshape": (-1, 6, 2, 2)}, [SEQUENCE], (X,), "Reshape", "N T 2 2"),
+    ("Reshape", {"newshape": (-1, 2, 3, 4)}, [SEQUENCE], (X,), "Reshape", "N 2 3 D"),
     ("Transpose", {"axes": (0, 2, 1)}, [SEQUENCE], (X,), "Transpose", "N D T"),
     ("ExpandDims", {"axis": 1}, [SEQUENCE], (X,), "ExpandDims", "N 1 T D"),
     ("Concatenate", {"axis": 2}, [SEQUENCE, (6, 3)], ((X, Y),), "Concatenate", "N T1 D1+D2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -13,7 +14,9 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network, Tap
+from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.summary import inspect_network
+from rnnshapes.ops.numpy_ops import NumpyOps
 from tests.helpers.models import randomized, sequential
 
 
@@ -72,6 +75,14 @@ def test_mask_of_an_inner_model_stays_there() -> None:
     assert not network.unsupported
 
 
+@pytest.mark.parametrize(("shape", "nesting"), [((3, 5, 4), 0), ((2, 3, 5, 4), 1)])
+def test_mask_of_more_axes_does_not_enter(shape: Any, nesting: int) -> None:
+    """Keras passes one of samples and steps on, and a model inside may make any."""
+    network = chain(shape, ("Masking", {}, nesting, 0), (*DENSE, 1, 1))
+    assert masked(network) == [True, False]
+    assert [node.name for node in network.unsupported] == ["layer1"] * (nesting == 0)
+
+
 def test_mask_from_outside_passes_through() -> None:
     cut = "Reshape", {"target_shape": (5, 4)}
     inside = (*cut, 1, 0), ("Flatten", {}, 1, 1)
@@ -96,6 +107,40 @@ def test_layer_returning_its_input_has_no_equation(nesting: int) -> None:
     dropout, dense = inspect_network(chain((2, 3, 5, 4), *layers)).layers[-2:]
     assert not dropout.equations
     assert len(dense.equations) == 1
+
+
+BACKWARDS, SEQUENCES = {"go_backwards": True}, {"return_sequences": True}
+ZEROED = {"zero_output_for_mask": True}
+RECURRENCES = [
+    la.SimpleRNN(5),
+    la.GRU(5, **ZEROED),
+    la.GRU(5, **BACKWARDS, **ZEROED),
+    la.LSTM(5, **BACKWARDS, **SEQUENCES),
+    la.GRU(5, **BACKWARDS, **SEQUENCES, **ZEROED),
+    la.Bidirectional(la.LSTM(5), merge_mode="mul"),
+    la.Bidirectional(la.GRU(5, **SEQUENCES)),
+]
+
+
+@pytest.mark.parametrize("made", RECURRENCES, ids=lambda made: type(made).__name__)
+def test_recurrence_inside_computes_what_keras_computes(made: Any) -> None:
+    """It starts anew at each step, and a mask from inside skips steps of its own."""
+    rng = np.random.default_rng(4)
+    x, mask = rng.standard_normal((2, 3, 6, 4)), rng.random((2, 3, 6)) < 0.6
+    made.build((None, 6, 4))
+    randomized(made)
+    part = keras.saving.serialize_keras_object(made)
+    call = part["class_name"], part["config"], 1, 1
+    layer = chain((3, 6, 4), ("Masking", {}, 1, 0), call).nodes[-1].layer
+    keys = [weight.key for group in layer.groups.values() for weight in group]
+    w = SimpleNamespace(**dict(zip(keys, made.get_weights(), strict=True)))
+    for given in (None, mask):
+        folded = None if given is None else given.reshape(6, 6)
+        expected = np.asarray(made(x.reshape(6, 6, 4).astype("float32"), mask=folded))
+        kept = layer.mask([x], [given])
+        found = layer.call(NumpyOps(), [x], w, Masks([given], kept))
+        assert kept is None
+        np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5, atol=1e-6)
 
 
 def test_model_without_layers_has_one_row(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ NETWORKS: dict[str, Network] = {
     "sequence": network(rnn(), DENSE),
     "last": network(rnn(seq=False), DENSE),
     "last by index": network(rnn(), operation("GetItem", (slice(None), -1)), DENSE),
+    "both, last by index": network(both(), operation("GetItem", (slice(None), -1)), DENSE),
     "stack": network(rnn(), rnn(5, "GRU"), DENSE, DENSE),
     "reverse": network(rnn(go_backwards=True), DENSE),
     "reverse, last": network(rnn(go_backwards=True, seq=False), DENSE),
@@ -113,6 +114,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "sequence": ("x_t h_t y_hat_t", ""),
     "last": ("x_t h_t y_hat_t", "x_t h_{T-1} y_hat"),
     "last by index": ("x_t h_t h_t y_hat_t", "x_t h_t h_{T-1} y_hat"),
+    "both, last by index": ("x_t h_t g y_hat", ""),
     "stack": ("x_t h1_t h2_t y0_t y_hat_t", ""),
     "reverse": ("x_t h_{T-1-t} y_hat_t", ""),
     "reverse, last": ("x_t h_t y_hat_t", "x_t h_0 y_hat"),
@@ -166,6 +168,7 @@ PROPERTIES: dict[str, tuple[str, tuple[int, ...], int]] = {
     "sequence": ("causal, recurrent, blocks, chain, sequence", (2,), 1),
     "last": ("causal, recurrent, blocks, chain", (2,), 1),
     "last by index": ("causal, recurrent, blocks, chain", (2, 3), 1),
+    "both, last by index": ("chain", (2, 3), 1),
     "stack": ("causal, recurrent, blocks, chain, sequence", (3, 4), 1),
     "reverse": ("recurrent, chain, sequence", (2,), 1),
     "reverse, last": ("recurrent, chain", (2,), 1),
@@ -207,6 +210,7 @@ STEPS = {
     "sequence": "T T T",
     "last": "T Tlast Tlast",
     "last by index": "T T Tlast Tlast",
+    "both, last by index": "T ~T ~None ~None",
     "reverse": "T ~T ~T",
     "reverse, last": "T ~Tlast Tlast",
     "both, apart": "T ~T2 ~T",
@@ -464,6 +468,16 @@ def test_unsupported_layer_has_the_shapes_it_declares(
         assert net.sizes == {"N": None, "T": 6, "D": 3} | dict.fromkeys(open_sizes)
 
 
+def test_stored_arrays_of_one_name_have_numbers() -> None:
+    stored = (("k", (3, 4)), ("b", (4,)), ("k", ()))
+    (layer,) = inspect_network(network(("Own", {}, {"stored": stored}))).layers
+    assert [(weight.name, weight.symbol, weight.shape) for weight in layer.weights] == [
+        ("l1/k[0]", "", (3, 4)),
+        ("l1/b", "", (4,)),
+        ("l1/k[2]", "", ()),
+    ]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "result"),
     [
@@ -593,8 +607,10 @@ def test_no_state_is_given_at_each_step() -> None:
     calls.append(LayerCall("p", "GlobalAveragePooling2D", {}, (Tap(0),)))
     each = LayerCall("r", "GRU", gru, (Tap(0),), nesting=1, models_ended=1)
     for initial, unsupported in (((), []), ((Tap(1),), ["r"])):
-        graph = LayerGraph((*calls, replace(each, initial=initial)), (Tap(2),))
-        assert [node.name for node in assemble(graph).unsupported] == unsupported
+        net = assemble(LayerGraph((*calls, replace(each, initial=initial)), (Tap(2),)))
+        assert [node.name for node in net.unsupported] == unsupported
+        topics = [note.topic for note in inspect_network(net).layers[-1].notes]
+        assert topics == (["warning"] if unsupported else ["gates", "gates", "use"])
 
 
 def test_attention_takes_masks_from_other_calls() -> None:
@@ -903,27 +919,37 @@ def test_only_symbols_of_several_have_numbers() -> None:
 
 
 def test_weights_are_paired_by_name_and_in_order() -> None:
-    net = network(rnn(), DENSE)
+    net = network(rnn(), ("Dropout", {"rate": 0.5}), DENSE)
     lstm = (("kernel", (3, 16)), ("recurrent_kernel", (4, 16)), ("bias", (16,)))
     dense = (("bias", (2,)), ("kernel", (4, 2)))
-    model = ModelStructure({"l1": lstm, "l2": dense}, {"l1": 128, "l2": 10}, 138)
+    model = ModelStructure({"l1": lstm, "l3": dense}, {"l1": 128, "l3": 10}, 138)
     right = facts(net, model)
-    assert [fact.name for fact in right] == [
-        *(f"l1/{name}" for name in ("kernel", "recurrent_kernel", "bias")),
-        *("l2/kernel", "l2/bias", "l1 parameters", "l2 parameters", "count_params()"),
+    assert [(fact.name, fact.symbols, fact.expected) for fact in right] == [
+        ("l1/kernel", "(D, 4M)", (3, 16)),
+        ("l1/recurrent_kernel", "(M, 4M)", (4, 16)),
+        ("l1/bias", "(4M,)", (16,)),
+        ("l3/kernel", "(M, K)", (4, 2)),
+        ("l3/bias", "(K,)", (2,)),
+        ("l1 parameters", "4M(D+M+1)", 128),
+        ("l3 parameters", "K(M+1)", 10),
+        ("count_params()", "4M(D+M+1) + K(M+1)", 138),
     ]
     assert all(fact.agrees for fact in right)
-    assert right[0].expected == (3, 16)
-    wrong = ModelStructure(
-        {"l1": (("kernel", (16, 3)), *lstm[2:], ("bias", (16,)))}, {"l1": 128, "l2": 9}, 137
-    )
-    found = {fact.name: (fact.expected, fact.found) for fact in facts(net, wrong)}
-    assert found["l1/kernel"] == ((3, 16), (16, 3))
-    assert found["l1/recurrent_kernel"] == ((4, 16), None)
-    assert found["l1/bias"] == (None, (16,))
-    assert found["l2/kernel"] == ((4, 2), None)
-    assert found["l2 parameters"] == (10, 9)
-    assert found["count_params()"] == (138, 137)
+    swapped = (("kernel", (16, 3)), *lstm[2:], ("bias", (16,)))
+    wrong = ModelStructure({"l1": swapped}, {"l1": 128, "l2": 1, "l3": 9}, 137)
+    differences = [(f.name, f.expected, f.found) for f in facts(net, wrong) if not f.agrees]
+    assert differences == [
+        ("l1/kernel", (3, 16), (16, 3)),
+        ("l1/recurrent_kernel", (4, 16), None),
+        ("l1/bias", None, (16,)),
+        ("l3/kernel", (4, 2), None),
+        ("l3/bias", (2,), None),
+        ("l2 parameters", 0, 1),
+        ("l3 parameters", 10, 9),
+        ("count_params()", 138, 137),
+    ]
+    (total,) = facts(network(("Flatten", {})), ModelStructure({}, {}, 0))
+    assert (total.symbols, total.expected, total.agrees) == ("0", 0, True)
 
 
 # --- Counts ---------------------------------------------------------------------------------------
@@ -1360,6 +1386,7 @@ SHOWN: list[tuple[str, dict[str, Any], int, str]] = [
         1,
         "Rescaling(2) | 6x3 | 0 | 0 | y_hat_t = x_t × 2 + 1",
     ),
+    ("Rescaling", {"scale": -0.5}, 1, "Rescaling(-0.5) | 6x3 | 0 | 0 | y_hat_t = x_t × -0.5"),
     (
         "Normalization",
         {"mean": [1.0, 2.0, 3.0], "variance": [1.0, 2.0, 4.0]},
