@@ -105,6 +105,7 @@ REFUSED: dict[str, Any] = {
     "units": lambda: both(la.LSTM(4), la.LSTM(5, go_backwards=True)),
     "LayerNormalization": lambda: la.LayerNormalization(axis=[1, 2]),
     "reset_after": lambda: RECURRENT["gru"](reset_after=False),
+    "or reset_after": lambda: both(la.GRU(4), la.GRU(4, reset_after=False, go_backwards=True)),
     "hard_sigmoid": lambda: RECURRENT["lstm"](recurrent_activation="hard_sigmoid"),
     "relu": lambda: RECURRENT["lstm"](activation="relu"),
     "reverse": lambda: RECURRENT["gru"](go_backwards=True),

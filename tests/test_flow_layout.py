@@ -135,7 +135,7 @@ def test_the_only_input_needs_no_name() -> None:
     assert [arrow.origin for arrow in (*first.entering, *second.entering)] == ["", ""]
 
 
-def test_a_shape_that_a_file_does_not_hold_is_open(tmp_path: Path) -> None:
+def test_shapes_not_in_a_file_are_open(tmp_path: Path) -> None:
     """That of the output of a last layer that is not supported."""
     made = keras.Sequential([keras.Input((6, 3)), la.SimpleRNN(4), Doubled()])
     *_, last = boxes(rnnshapes.inspect(saved(made, tmp_path / "x.keras")))

@@ -568,7 +568,7 @@ def test_numbers_that_cannot_be_drawn_are_left_out(value: float) -> None:
     assert not_finite_text(result.not_finite) in " ".join(words(figure)).replace("\n", " ")
 
 
-def test_numbers_too_large_for_an_axis_are_left_out() -> None:
+def test_numbers_too_large_to_draw_are_left_out() -> None:
     """As points of lines, and as bars."""
     y_hat = traced().y_hat.copy()
     y_hat[0, 3] = 1.7e308, -1.7e308

@@ -537,6 +537,22 @@ def test_final_states_go_on_at_the_end(name: str, which: int, rows: list[str]) -
     assert passed == rows
 
 
+def test_directions_name_layers_that_take_them() -> None:
+    """One layer takes the sequence of one direction, another starts from the other's state."""
+    x = keras.Input((6, 3))
+    options = {"return_sequences": True, "return_state": True}
+    layer = la.Bidirectional(la.GRU(4, **options), merge_mode=None)
+    ahead, _, _, back = layer(x)
+    taken = la.GRU(5, name="taken")(ahead)
+    started = la.GRU(4, name="started")(x, initial_state=back)
+    model = keras.Model(x, la.Concatenate()([taken, started]))
+    users = [
+        [recurrence.users(at_end=at_end) for at_end in (False, True)]
+        for recurrence in followed(randomized(model), N=2)[:2]
+    ]
+    assert users == [[("taken",), ("taken",)], [(), ("started",)]]
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_time_line_is_as_long_as_the_sheet(reverse: bool) -> None:
     """The step that is shown stands in proportion; on a narrow sheet there are words alone."""

@@ -787,7 +787,7 @@ def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
         assert result.passed is ((bias, scale) == (0, 1))
 
 
-def test_numbers_tell_more_than_the_name_of_a_part(tmp_path: Path) -> None:
+def test_numbers_tell_more_than_names_of_parts(tmp_path: Path) -> None:
     """The file has no bias under the name of the layer, and both of its arrays elsewhere."""
     model = model_of(la.Dense(2, name="fc"), shape=(3,))
     arrays = {**state_of(model, {"fc": "head"}), "fc.weight": np.ones((2, 3), "f4")}

@@ -96,14 +96,18 @@ class RecurrenceSteps:
         return self.direction.reverse
 
     def users(self, *, at_end: bool) -> tuple[str, ...]:
-        """Return the layers that take what leaves at each step, or all of them ``at_end``."""
-        shapes = self.network.node_shapes[self.position]
-        each = 0 if shapes.final else shapes.joined  # so many outputs are sequences
+        """Return the layers that take its output at each step; ``at_end`` also its states."""
+        shapes, directions = self.network.node_shapes[self.position], self.node.layer.directions
+        number = directions.index(self.direction)
+        own = {number if shapes.joined > 1 else 0} if at_end or not shapes.final else set()
+        if at_end:
+            first = shapes.joined + sum(len(each.cell.states) for each in directions[:number])
+            own.update(range(first, first + len(self.direction.cell.states)))
         users = (
             node.name
             for node in self.network.nodes
             for tap in (*node.sources, *node.initial)
-            if tap.node == self.position and (at_end or tap.output < each)
+            if tap.node == self.position and tap.output in own
         )
         return tuple(dict.fromkeys(users))
 

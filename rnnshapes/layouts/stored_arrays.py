@@ -43,8 +43,10 @@ def lay_out(layer: Layer, weights: Weights, framework: str) -> list[tuple[Weight
     """
     directions = sorted(layer.directions, key=lambda direction: direction.reverse)
     cells = [_cell(layer, direction, framework) for direction in directions]
-    if len({(type(cell), cell.units, cell.use_bias) for cell in cells}) > 1:
-        raise _refused(layer, framework, "its directions differ in cell, units or use_bias")
+    kinds = {(type(c), c.units, c.use_bias, getattr(c, "reset_after", None)) for c in cells}
+    if len(kinds) > 1:
+        reason = "its directions differ in cell, units, use_bias or reset_after"
+        raise _refused(layer, framework, reason)
     layout = _layout(layer, cells[0], framework)
     parts = [_parts(d, cell, weights) for d, cell in zip(directions, cells, strict=True)]
     held = {part for array in layout.arrays for part in array.parts}
@@ -101,7 +103,7 @@ def _cell(layer: Layer, direction: Direction, framework: str) -> Cell:
     """Return the only cell of a direction."""
     cells = list(direction.cell.cells_by_suffix.values())
     if len(cells) > 1:
-        raise _refused(layer, framework, "it has a stack of cells; use a layer each")
+        raise _refused(layer, framework, "the layer has a stack of cells; use a layer each")
     return cells[0]
 
 
@@ -112,7 +114,9 @@ def _layout(layer: Layer, cell: Cell, framework: str) -> CellLayout:
     except KeyError:
         raise _refused(layer, framework, f"it has no {cell.class_name}") from None
     if framework == "PyTorch" and getattr(cell, "reset_after", True) is False:
-        raise _refused(layer, framework, "its GRU applies r after Wh (reset_after)")
+        raise _refused(
+            layer, framework, "its GRU applies r after the product with Wh (reset_after)"
+        )
     return layout
 
 

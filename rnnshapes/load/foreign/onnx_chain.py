@@ -328,7 +328,7 @@ class _Chain:
 
     def _index(self, node: OnnxNode) -> int:
         """Return the one index that a Gather node takes."""
-        tensor = self.model.arrays.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        tensor = self.model.arrays.get(node.inputs[1]) if len(node.inputs) == 2 else None
         if tensor is None or tensor.shape != ():
             raise _NoChainError
         return self._numbers(node, 1, None)[0]

@@ -582,8 +582,8 @@ def _warnings(result: Trace) -> Iterator[Line]:
         first, *others = [network.nodes[tap.node].name for tap in network.outputs]
         remedy = "--layer shows another" if network.not_in_keras else "rnnshapes verify checks all"
         yield warning_line(
-            f"The model has {len(network.outputs)} outputs; only the first, {first}, is shown, "
-            f"not {', '.join(others)}. {remedy}."
+            f"the model has {len(network.outputs)} outputs; only the first, {first}, is shown, "
+            f"not {', '.join(others)}; {remedy}"
         )
 
 

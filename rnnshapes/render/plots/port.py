@@ -66,7 +66,7 @@ def _per_step(check: Comparison) -> Array | None:
 def _title(result: PortVerification, view: View) -> str:
     """Return the network, and how many checks passed or failed."""
     compared = sum(check.compared for check in result.checks)
-    verdict = f"The port agrees: all {count_text(compared)} numbers that were compared"
+    verdict = f"The port agrees: all {count_text(compared)} numbers compared"
     if result.verdict != "agrees":
         count = len(result.checks)
         failed = count if result.axes_swapped else sum(not check.agrees for check in result.checks)

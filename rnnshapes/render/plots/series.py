@@ -92,6 +92,7 @@ def draw_markers(axes: Axes, values: Array, start: int, marker: str, colour: str
 
 def draw_log_line(axes: Axes, values: Array, start: int, dash: str, **looks: Any) -> None:
     """Draw a line on a log axis: 0 is a triangle at the bottom, infinity a cross on top."""
+    values = values.astype(np.float64, copy=False)
     positive = np.where((values > 0) & (values <= LARGEST), values, np.nan)
     draw_line(axes, positive, start, dash, **looks)
     for which, height, shape in ((values == 0, 0.06, "v"), (values > LARGEST, 0.94, "X")):

@@ -22,6 +22,7 @@ from rnnshapes.render.phrases import engine_text, input_text, network_text, not_
 from rnnshapes.render.plots.diagram import text_width
 from rnnshapes.render.plots.panels import Panel, legend, stack, step_axis
 from rnnshapes.render.plots.series import (
+    LARGEST,
     MASKED,
     MOST_MARKERS,
     MOST_STEPS,
@@ -285,7 +286,8 @@ def _mark_beyond(axes: Axes, ratios: Array, start: int, name: str) -> None:
     """Mark the steps whose error is above its bound."""
     beyond = np.flatnonzero(ratios > 1)
     if len(beyond):
-        shown = beyond[:: group_size(len(beyond), 4 * MOST_MARKERS)]
+        shown = beyond[ratios[beyond] <= LARGEST]  # the others have a cross on top
+        shown = shown[:: group_size(len(shown), 4 * MOST_MARKERS)]
         label = f"{name} above its bound at {len(beyond):,} step{'s' * (len(beyond) > 1)}"
         looks: Any = {"ls": "", "marker": "X", "color": BAD, "ms": 7, "label": label}
         axes.plot(start + shown, ratios[shown], **looks)
