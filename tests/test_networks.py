@@ -505,6 +505,7 @@ ATTENTION: Part = ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3})
 OWN: Part = ("Own", {})
 SOFTMAX: Part = ("Softmax", {})
 PRELU: Part = ("PReLU", {})
+GRU: Part = ("GRU", {"units": 4})
 STORED = {"stored": (("w", (3, 2)),)}
 CAUSAL = {"call_options": (("use_causal_mask", True),)}
 
@@ -536,12 +537,14 @@ CALLS: list[tuple[tuple[Part, ...], str | None]] = [
         ((rnn(return_state=True), called(rnn(units), initial=initial)), "c")
         for units, initial in (
             (4, (Tap(1, 1),)),
-            (4, (Tap(1, 1), Tap(1, 2), Tap(1, 2))),
             (4, (Tap(1, 1), Tap(1, 3))),
             (4, (Tap(1), Tap(1, 2))),
             (5, (Tap(1, 1), Tap(1, 2))),
         )
     ),
+    ((rnn(return_state=True), called(GRU, initial=(Tap(1, 1), Tap(1, 2)))), ""),
+    ((OWN, called(GRU, sources=(Tap(0),), initial=(Tap(1),))), "l1"),
+    ((OWN, called(GRU, sources=(Tap(0),), initial=(Tap(1),), nesting=1)), "l1 c"),
     ((rnn(return_state=True), called(rnn()), called(rnn(), initial=(Tap(1, 1),))), None),
     ((MASKING, rnn(return_state=True), called(SOFTMAX, sources=(Tap(2),))), "c"),
     ((MASKING, rnn(return_state=True), called(SOFTMAX, sources=(Tap(2, 1),))), ""),

@@ -440,6 +440,8 @@ def test_h_n_tells_samples_from_steps() -> None:
         assert rnnshapes.verify(**sizes, against=port).passed
         wrong = {**port, "output": output * 1.01}
         assert not rnnshapes.verify(**sizes, against=wrong).passed
+    y_hat = rnnshapes.golden(**sizes).arrays["y_hat"]
+    assert rnnshapes.verify(**sizes, against={"output": y_hat, "h_n": h[None, :, -1]}).passed
     with pytest.raises(InputError):
         rnnshapes.verify(**sizes, against={"output": h, "h_n": np.ones(3)})
 

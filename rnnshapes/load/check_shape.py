@@ -201,10 +201,8 @@ def _check_indices(network: Network, node: Node, data: ArrayInput) -> None:
     indices = data.array
     wrong = ~((indices == np.floor(indices)) & (indices >= 0) & (indices < words))
     if wrong.any():
-        place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
-        axes = zip(("sample", "t"), place, strict=False)
-        where = ", ".join(f"{name} {position}" for name, position in axes)
+        sample, t, *inner = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
         raise InputError(
             f"{data.description}: indices for an Embedding are integers from 0 to {words - 1}; "
-            f"at {where} there is {indices[place]:g}"
+            f"at sample {sample}, t {t} there is {indices[(sample, t, *inner)]:g}"
         )

@@ -204,6 +204,8 @@ def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShap
         if nesting < call.nesting and shapes.mask_axes > nesting + 2:
             reason = "TimeDistributed passes a mask with more axes than (N, T) to its model"
             call = replace(call, unsupported_reason=call.unsupported_reason or reason)
+    if call.initial:
+        call = replace(call, unsupported_reason="it has an initial state inside TimeDistributed")
     outputs = tuple((s[0], *(None,) * call.nesting, *s[1:]) for s in call.outputs if s)
     return replace(call, outputs=outputs)
 
@@ -297,11 +299,21 @@ def _read_layer(
 def _require_initial_states(
     layer: Layer, call: LayerCall, node_shapes: list[NodeShapes], namer: Namer
 ) -> None:
-    """Raise UnsupportedError for initial states that are not as many, or as wide, as its own."""
-    dims = [dim for d in layer.directions for dim in d.cell.states.values()]
-    own = [[namer.value(dim)] for dim in dims]
-    shapes = [shape for each in _outputs(call.initial, node_shapes) for shape in each.shapes]
-    if call.initial and [[namer.value(dim) for dim in shape[1:]] for shape in shapes] != own:
+    """Raise UnsupportedError for initial states that are certainly not those of a layer."""
+    if not call.initial:
+        return
+    own = [dim for d in layer.directions for dim in d.cell.states.values()]
+    states: list[Shape] = []
+    for tap, shapes in zip(call.initial, _outputs(call.initial, node_shapes), strict=True):
+        is_known = bool(node_shapes[tap.node].shapes)  # or else it is of an unsupported layer
+        states += shapes.shapes if is_known else [()]
+    if len(layer.directions) == 1:
+        states = states[: len(own)]  # Keras ignores more of them
+    differ = (
+        state and (len(state) != 2 or namer.differ((state[1], dim)))
+        for state, dim in zip(states, own, strict=False)
+    )
+    if len(states) != len(own) or any(differ):
         raise UnsupportedError("its initial states are not as many and as wide as its own")
 
 

@@ -85,7 +85,7 @@ def may_end_in(array: PortArray, last: PortArray | None) -> bool:
     n, units = last.values.shape[-2:]
     for time_first in (True, False):
         steps = array.values if time_first else np.swapaxes(array.values, 0, 1)
-        if steps.shape[1] != n:
+        if steps.shape[1] != n or steps.shape[2] < units:
             continue
         # Of samples of different lengths, each ends at another step.
         for state in last.values.reshape(-1, n, units):

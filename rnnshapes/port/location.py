@@ -310,10 +310,11 @@ def _about_first_step(check: Comparison, *, at_first: bool, from_0: bool) -> str
 
     ``from_0``: the output follows from states of 0 before the first step.
     """
-    count = len(check.pattern.steps)
+    count, errors = len(check.pattern.steps), check.residual.step_errors
+    is_later_compared = errors is not None and np.count_nonzero(~np.isnan(errors.ratio)) > 1
     if not at_first and count > 1:
         return "the first step agrees: the error comes with the states of t-1, or later steps of x"
-    if at_first and count == 1 and check.proven:
+    if at_first and count == 1 and check.proven and is_later_compared:
         return "all later steps agree: look at the states before the first step, and at its x"
     if at_first and from_0 and count == check.pattern.shape[1]:
         return "the first step, where h_{t-1} is 0, differs: it is not the recurrent kernel alone"

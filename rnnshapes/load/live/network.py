@@ -100,6 +100,8 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
     elif any(map(_is_integer, sources)) and not _takes_integers(layer):
         why = "it computes with integers"
+    elif any(len(getattr(get_mask(source), "shape", (0, 0))) == 1 for source in sources):
+        why = "its input has a mask of whole samples"
     else:
         why = _unknown_class(class_name) or _own_function(layer)
         config = {} if why else _config(layer)

@@ -155,8 +155,9 @@ def _interpret_operation(
     node: InboundNode,
     known: dict[TensorRef, UnequalMask | None],
 ) -> UnequalMask | None:
-    class_name = str(layer.get("class_name"))
-    if layer["config"].get("axis", -1) not in (-1, [-1]):
+    class_name, config = str(layer.get("class_name")), layer.get("config")
+    axis = config.get("axis", -1) if isinstance(config, dict) else None
+    if axis not in (-1, [-1]):
         return None
     if class_name == "NotEqual" and len(node.sources) == 1 and len(node.more) == 1:
         tensor, value = _compared(network, model_call, node.sources[0]), node.more[0]
@@ -179,8 +180,9 @@ def _compared(network: Network, model_call: ModelCall, ref: TensorRef) -> _Tenso
     if is_call or layer.get("class_name") != "Cast" or not is_operation(layer):
         tap = model_call.tap(ref)
         return _Tensor(tap, _dtype(network, tap))
-    nodes, dtype = inbound_nodes(layer), layer["config"].get("dtype")
+    nodes, config = inbound_nodes(layer), layer.get("config")
     sources = nodes[ref.node].sources if 0 <= ref.node < len(nodes) else ()
+    dtype = config.get("dtype") if isinstance(config, dict) else None
     if len(sources) != 1 or dtype not in COMPUTE_DTYPES:
         return None
     tap = model_call.tap(sources[0])

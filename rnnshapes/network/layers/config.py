@@ -176,7 +176,8 @@ class LayerConfig:
     def require_last_axis(self) -> None:
         """Raise UnsupportedError if the layer works along another axis than the last one."""
         axis = self.options.get("axis", -1)
-        if self.axis(axis) != -1:
+        axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
+        if axis not in (-1, self.rank - 1):
             raise UnsupportedError(f"axis={axis} is not supported, only the last one")
 
     def axes(self, axes: Any, rank: int = 0) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ class Masking(Layer):
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         if config.rank < 3:
-            raise UnsupportedError("its input is not a sequence (N, T, features)")
+            raise UnsupportedError("a mask of vectors, for whole samples, is not supported")
         value = config.options.get("mask_value", 0.0)
         if not isinstance(value, int | float):
             raise ContradictionError(f"mask_value={value!r} is not a number")

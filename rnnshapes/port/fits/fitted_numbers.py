@@ -455,7 +455,8 @@ def _one_factor(
         if abs(factor) >= NEGLIGIBLE:
             text = f"{what} of {group} is multiplied by {factor:.5g}"
             return Mistake("weights.scaled", text, where)
-        id_ = "bias.omitted" if weight.name == "bias" else "weights.omitted"
+        is_bias = weight.name.rpartition("/")[2] == "bias"
+        id_ = "bias.omitted" if is_bias else "weights.omitted"
         id_ = id_ if layer.directions else id_.replace("bias.omitted", "head.bias")
         text = f"{what} of {group} is left out"
         if row is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from rnnshapes.network.layers.convolutional import Conv
 from rnnshapes.network.layers.core import Dense
 from rnnshapes.ops.activations import Array
 from rnnshapes.port.hypothesis import Hypothesis, Mistake, Variations, Where
-from rnnshapes.port.mistakes.cell_changes import differ
+from rnnshapes.port.mistakes.cell_changes import Arrays, differ
 from rnnshapes.port.mistakes.layout import FLAT, FORTRAN, as_flat, by_columns
 
 _ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
@@ -34,16 +34,21 @@ def front_ends(hypothesis: Hypothesis) -> Variations:
                 mistake = Mistake("layer.activation", text, Where(layer=layer.name))
                 changed = hypothesis.with_layer(position, replace(layer, activation=other))
                 yield mistake, changed
-        key, bias = ("Wc", "bc") if isinstance(layer, Conv) else ("W", "b")
-        for how, factor in (("left out", 0.0), ("added twice", 2.0)) if bias in arrays else ():
-            text, where = f"the bias of {layer.name} is {how}", Where(layer.name, array="bias")
-            mistake = Mistake("layer.bias", text, where)
-            yield mistake, hypothesis.with_arrays(layer.name, {bias: arrays[bias] * factor})
-        for mistake, kernel in _other_kernels(layer, arrays[key]):
-            if differ({key: kernel}, arrays):
-                yield mistake, hypothesis.with_arrays(layer.name, {key: kernel})
+        for mistake, arrays_read in _other_arrays(layer, arrays):
+            if differ(arrays_read, arrays):
+                yield mistake, hypothesis.with_arrays(layer.name, arrays_read)
         if isinstance(layer, Conv) and len(layer.windows) == 1:
             yield from _other_padding(hypothesis, position)
+
+
+def _other_arrays(layer: Any, arrays: Mapping[str, Array]) -> Iterator[tuple[Mistake, Arrays]]:
+    """Yield the bias of a layer, or its kernel, as a port may use it."""
+    key, bias = ("Wc", "bc") if isinstance(layer, Conv) else ("W", "b")
+    for how, factor in (("left out", 0.0), ("added twice", 2.0)) if bias in arrays else ():
+        text, where = f"the bias of {layer.name} is {how}", Where(layer.name, array="bias")
+        yield Mistake("layer.bias", text, where), {bias: arrays[bias] * factor}
+    for mistake, kernel in _other_kernels(layer, arrays[key]):
+        yield mistake, {key: kernel}
 
 
 def _other_kernels(layer: Any, kernel: Array) -> Iterator[tuple[Mistake, Array]]:

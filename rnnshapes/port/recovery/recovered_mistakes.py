@@ -255,16 +255,15 @@ def _other_orders(
         if not all(map(any, fits)):
             continue
         order = [row.index(True) for row in fits]
-        takers = [gates[order.index(b)] if b in order else "none" for b in range(len(gates))]
-        names = ", ".join(takers)
-        if stored == read:  # of two gates with one block, the first is named
-            text = f"the blocks of {_name(where)} are read for the gates {names}"
+        blocks_read = f"the blocks of {', '.join(gates[block] for block in order)}"
+        if stored == read:
+            text = f"the gates {', '.join(gates)} of {_name(where)} read {blocks_read}"
             fix = f"read its blocks in the order {', '.join(gates)}"
             mistake = Mistake("gates.order", text, where, fix)
         else:
             text = f"{_name(where)} is a buffer of {axes_text(stored)}, read as {axes_text(read)}"
             if order != list(range(len(gates))):
-                text += f", with the gates in the order {names}"
+                text += f"; its gates {', '.join(gates)} read {blocks_read}"
             fix = axes_fix(stored) if weight.gates else ""
             mistake = Mistake("layout.flat_buffer", text, where, fix)
         yield mistake, array[:, order].reshape(expected.shape)
