@@ -290,6 +290,14 @@ def test_other_arguments_are_unsupported(make: Any) -> None:
     assert rnnshapes.verify(randomized(model), N=2).passed
 
 
+@pytest.mark.parametrize(("dtype", "supported"), [("float16", True), ("float32", False)])
+def test_arrays_must_not_widen_16_bits(dtype: str, supported: bool) -> None:
+    numbers = np.linspace(1, 2, 5).astype(dtype)
+    with dtype_policy("float16"):
+        model = functional(lambda x: la.LSTM(5)(x) * numbers)
+    assert all(layer.supported for layer in rnnshapes.inspect(model).layers) == supported
+
+
 def test_einsum_needs_the_order_of_its_result() -> None:
     """Without it, TensorFlow computes (b, t, k), and Keras declares (b, k, t)."""
     kernel = np.random.default_rng(2).standard_normal((5, 3)).astype("float32")

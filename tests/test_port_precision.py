@@ -133,6 +133,19 @@ def test_zeros_never_agree_in_float16() -> None:
     assert not rnnshapes.verify(**sizes, against={"h": zeros, "c": zeros}).passed
 
 
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_16_bits_of_a_number_are_relative(size: float) -> None:
+    """Outputs far from 1 are as exact as their own size allows."""
+    model = randomized(sequential(la.LSTM(5), la.Dense(2), shape=(6, 3)))
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel * size, bias * size])
+    traced = rnnshapes.trace(model, N=4, keras=False, show="h")
+    h, output = traced.layers[0].states["h"].astype("float32"), np.asarray(traced.output)
+    for factor in (1.0, 1.2):
+        port = {"h": h, "output": (output * factor).astype("float16")}
+        assert rnnshapes.verify(model, N=4, against=port).passed == (factor == 1)
+
+
 def test_a_16_bit_array_widens_no_other() -> None:
     """h and y_hat in float16 are compared as such, and what is in float32 as float32."""
     golden = rnnshapes.golden(**SIZES, cell="lstm").arrays

@@ -784,6 +784,15 @@ def test_other_outputs_cannot_be_combined(args: list[str], run, in_folder) -> No
     assert list(in_folder.iterdir()) == []
 
 
+def test_values_without_error_are_shown() -> None:
+    """Of weights that are all 0, every number is exact."""
+    model = sequential(la.LSTM(5), la.Dense(2), shape=(6, 3))
+    model.set_weights([np.zeros(array.shape) for array in model.get_weights()])
+    result = rnnshapes.quantize(model)
+    assert {value.name: value.largest for value in result.values}["y_hat"] == 0
+    assert "y_hat" in repr(result)
+
+
 def test_formats_hold_the_same_values(run) -> None:
     args = ("trace", "--cell", "lstm", "--T", 3, "--quantize", "q1.6")
     record = json.loads(run(*args, "--format", "json").out)
