@@ -62,6 +62,7 @@ SUPPORTED_LAYERS = [
     ("GroupNormalization", {"groups": -1}, [FEATURES]),
     ("BatchNormalization", {"axis": [1]}, [FEATURES]),
     ("LayerNormalization", {"axis": 2}, [SEQUENCE]),
+    ("LayerNormalization", {"axis": [np.int64(-1)]}, [SEQUENCE]),
     ("Attention", {"score_mode": "concat"}, [SEQUENCE, (5, 4)]),
     ("AdditiveAttention", {}, [SEQUENCE, (5, 4), (5, 4)]),
     ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": (None, 3)}, [SEQUENCE]),

@@ -176,8 +176,7 @@ class LayerConfig:
     def require_last_axis(self) -> None:
         """Raise UnsupportedError if the layer works along another axis than the last one."""
         axis = self.options.get("axis", -1)
-        axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-        if axis not in (-1, self.rank - 1):
+        if self.axis(axis) != -1:
             raise UnsupportedError(f"axis={axis} is not supported, only the last one")
 
     def axes(self, axes: Any, rank: int = 0) -> tuple[int, ...]:
@@ -187,9 +186,9 @@ class LayerConfig:
         """
         rank = rank or self.rank
         listed = axes if isinstance(axes, list | tuple) else (axes,)
-        if not listed or any(type(axis) is not int or not -rank <= axis < rank for axis in listed):
+        if not listed or not all(_is_integer(axis) and -rank <= axis < rank for axis in listed):
             raise UnsupportedError(f"axis={axes!r:.40} is not supported")
-        numbers = sorted({axis % rank - rank for axis in listed})
+        numbers = sorted({int(axis) % rank - rank for axis in listed})
         if -rank in numbers:
             raise UnsupportedError("it moves or joins samples, which is not supported")
         return tuple(numbers)
@@ -321,6 +320,11 @@ def require_axes(shape: Sequence[Any], what: str) -> None:
 def as_float32(number: float) -> float:
     """Return the float32 that TensorFlow makes of a constant, in any dtype."""
     return float(struct.unpack("f", struct.pack("f", number))[0])
+
+
+def _is_integer(value: Any) -> bool:
+    """Return whether a value is an integer, also one of NumPy's."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
 def is_keras(part: Config) -> bool:
