@@ -284,6 +284,16 @@ def test_arrays_of_a_file_are_read(source_of: Opener) -> None:
             np.testing.assert_array_equal(found, array)
 
 
+def test_state_dict_under_two_names_is_read_once(source_of: Opener) -> None:
+    array = np.random.default_rng(1).standard_normal((4, 3)).astype("float32")
+    state = foreign.pickled_dict({"weight": foreign.pickled_tensor("0", array)})
+    pickle = foreign.pickled_dict({"model": state + b"q\x01", "best": b"h\x01"})
+    tensors, path = torch_tensors(source_of(foreign.torch_zip(pickle, {"0": array.tobytes()})))
+    assert path == "model"
+    assert [tensor.name for tensor in tensors] == ["weight"]
+    np.testing.assert_array_equal(tensors[0].read(), array)
+
+
 def test_numbers_may_be_big_endian(source_of: Opener) -> None:
     array = np.arange(6, dtype="float32").reshape(2, 3)
     data = foreign.torch_file({"a": array})

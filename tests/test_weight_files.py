@@ -27,7 +27,7 @@ from rnnshapes.render import schemas
 from tests.helpers import foreign
 from tests.helpers.cells import LAYERS
 from tests.helpers.foreign import message, onnx_file, onnx_node, written
-from tests.helpers.models import randomized
+from tests.helpers.models import randomized, sequential
 from tests.helpers.port_layouts import in_onnx, in_pytorch
 from tests.helpers.results import as_json
 
@@ -785,6 +785,17 @@ def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
         more = {"fc.bias": np.full(3, bias, "float32"), "bn.weight": np.full(3, scale, "float32")}
         result = against_model(tmp_path, model, {**arrays, **more})
         assert result.passed is ((bias, scale) == (0, 1))
+
+
+def test_names_tell_layers_of_inner_models_apart(tmp_path: Path) -> None:
+    """Of one size, they need no order in the file."""
+    stack = [la.GRU(4, return_sequences=True, name=name) for name in ("one", "two")]
+    inner = sequential(*stack, shape=(5, 4))
+    inner.name = "enc"
+    model = randomized(sequential(inner, la.Dense(2), shape=(5, 4)))
+    rnnshapes.convert(model, tmp_path / "w.safetensors")
+    result = rnnshapes.verify(model, against=tmp_path / "w.safetensors")
+    assert (result.passed, result.assumptions) == (True, ())
 
 
 def test_numbers_tell_more_than_names_of_parts(tmp_path: Path) -> None:
