@@ -16,6 +16,7 @@ from rnnshapes import InputError, progress
 from rnnshapes.forward import scan, tracing
 from rnnshapes.load import check_shape, inputs
 from rnnshapes.session import open_session
+from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
 from tests.helpers.models import model_of, sequential
 
@@ -141,3 +142,19 @@ def test_message_has_index_out_of_range(index: float, at_each_step: bool) -> Non
     x[1, 3] = index
     with pytest.raises(InputError, match=rf"sample 1.* t 3 .* {index}$"):
         check_shape.match_input(network, x, {})
+
+
+UNFIT: dict[str, Any] = {
+    "reshape": la.Reshape((6, 4), name="reshape"),
+    "add": lambda h: la.Add(name="add")([h, la.Conv1D(4, 2)(h)]),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_open_steps_that_do_not_fit_are_refused(name: str, run: Any, tmp_path: Path) -> None:
+    x = keras.Input((None, 3))
+    h = la.LSTM(4, return_sequences=True)(x)
+    path = saved(keras.Model(x, la.Dense(2)(UNFIT[name](h))), tmp_path / "model.keras")
+    for command in (("trace", "--no-keras"), ("trace", "--quantize", "int8")):
+        result = run(command[0], path, *command[1:], "--T", 5)
+        assert_refused(result, name)

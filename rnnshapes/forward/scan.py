@@ -16,6 +16,7 @@ import numpy as np
 
 from rnnshapes import progress
 from rnnshapes.cells.cell import StepResult
+from rnnshapes.errors import InputError
 from rnnshapes.network.graph import Network, Node, Tap
 from rnnshapes.network.layers.base import Direction, Layer, Masks
 from rnnshapes.network.layers.core import Input
@@ -219,7 +220,30 @@ def apply_layer(
         w: Its weights.
         mask: Which steps of its output count.
         shapes: The symbolic shapes of its output.
+
+    Raises:
+        InputError: The layer does not fit the sizes, such as a T that a model leaves open.
     """
+    try:
+        return _applied(ops, node, values, w, mask, shapes)
+    except ValueError as error:  # of NumPy
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"layer {node.name!r} does not fit these sizes ({reason}); "
+            "give an x, or a T, that the model takes"
+        ) from None
+
+
+def _applied(
+    ops: Any,
+    node: Node,
+    values: Sequence[NodeValue],
+    w: Any,
+    mask: Array | None,
+    shapes: NodeShapes,
+) -> NodeValue:
     layer = node.layer
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
     before = [source_mask(values, tap) for tap in node.sources]
