@@ -199,3 +199,13 @@ def test_masked_vectors_are_unsupported() -> None:
         result = rnnshapes.verify(randomized(model), N=3)
         assert result.passed, result
         assert list(result.unsupported) != []
+
+
+def test_softmax_of_masked_vectors_is_unsupported() -> None:
+    """Keras masks its columns, where there are as many as samples."""
+    model = randomized(sequential(layers.Masking(), layers.Dense(3), layers.Softmax(), shape=(4,)))
+    x = np.random.default_rng(1).normal(size=(3, 4)).astype("float32")
+    x[1] = 0
+    result = rnnshapes.verify(model, x=x)
+    assert result.passed, result
+    assert "softmax" in " ".join(result.unsupported)

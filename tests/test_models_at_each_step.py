@@ -201,3 +201,15 @@ def test_calls_inside_keep_their_arguments() -> None:
     model = keras.Model(x, la.TimeDistributed(inner)(x))
     randomized(model)
     assert rnnshapes.verify(model, N=2).passed
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_layer_is_shared_by_inputs_of_other_ranks(first: int) -> None:
+    """The steps of one are sequences, those of the other are vectors."""
+    inputs = [keras.Input((2, 6, 3)), keras.Input((6, 3))]
+    shared = la.TimeDistributed(la.Dense(5))
+    called = {number: shared(inputs[number]) for number in (first, 1 - first)}
+    model = keras.Model(inputs, [called[0], la.LSTM(4)(called[1])])
+    result = rnnshapes.verify(randomized(model), N=2)
+    assert result.passed, result
+    assert not result.unsupported

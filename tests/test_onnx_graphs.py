@@ -554,15 +554,22 @@ TAILS: dict[str, tuple[list[list[Any]], Callable[[Any], Any] | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", TAILS)
-def test_chain_computes_what_its_operators_say(name: str, tmp_path: Path) -> None:
-    nodes, expected = TAILS[name]
-    path = graph([*GRU, *nodes], tmp_path)
+def assert_computes(path: Path, expected: Callable[..., Any] | None, recurrences: int) -> None:
+    """Check the output of a graph: ``expected`` makes it from h (T, N, M) of each recurrence.
+
+    With None, the graph is no chain.
+    """
     assert is_whole(path) is (expected is not None)
     if expected is not None:
         traced = rnnshapes.trace(path, x=X, show="h")
-        y = samples_first(expected(np.swapaxes(traced.layers[0].states["h"], 0, 1)))
-        np.testing.assert_allclose(traced.output, y, 1e-6, 1e-7)
+        states = [np.swapaxes(each.states["h"], 0, 1) for each in traced.layers[:recurrences]]
+        np.testing.assert_allclose(traced.output, samples_first(expected(*states)), 1e-6, 1e-7)
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_chain_computes_what_its_operators_say(name: str, tmp_path: Path) -> None:
+    nodes, expected = TAILS[name]
+    assert_computes(graph([*GRU, *nodes], tmp_path), expected, recurrences=1)
 
 
 BY_SAMPLE = {"hidden_size": 4, "layout": 1}
@@ -702,12 +709,7 @@ BOTH_TAILS: dict[str, tuple[list[list[Any]], Callable[[Any, Any], Any] | None]] 
 @pytest.mark.parametrize("name", BOTH_TAILS)
 def test_directions_are_joined_as_the_operators_say(name: str, tmp_path: Path) -> None:
     nodes, expected = BOTH_TAILS[name]
-    path = graph([*BOTH_WAYS, *nodes], tmp_path)
-    assert is_whole(path) is (expected is not None)
-    if expected is not None:
-        traced = rnnshapes.trace(path, x=X, show="h")
-        f, r = (np.swapaxes(layer.states["h"], 0, 1) for layer in traced.layers[:2])
-        np.testing.assert_allclose(traced.output, samples_first(expected(f, r)), 1e-6)
+    assert_computes(graph([*BOTH_WAYS, *nodes], tmp_path), expected, recurrences=2)
 
 
 #: How the last states of two layers are joined, how one is chosen, and the number of the layer

@@ -197,7 +197,7 @@ def test_largest_errors_of_a_step_are_named() -> None:
         ratio = np.full(7, 0.01 * (number + 1))
         ratio[number % 7] = 0.1 * (number + 1)
         errors[f"q{number}"] = StepErrors(ratio, ratio, np.ones(7))
-    errors["q2"].ratio[4] = 3.0
+    errors["q2"].ratio[[3, 4]] = 1e308, 3.0
     errors["q1"].ratio[:] = np.nan
     figure = plots.figure(replace(traced(), step_errors=errors), View(start=2, end=6))
     axes = panel(figure, "rounding")
@@ -208,7 +208,8 @@ def test_largest_errors_of_a_step_are_named() -> None:
     assert [name for name in named if " " not in name] == ["q2", "q7", "q6", "q5", "q4"]
     assert [name for name in named if "more" in name] == ["3 more"]
     (mark,) = [one for one in axes.get_lines() if "above" in str(one.get_label())]
-    assert "q2 above its bound at 1 step" in str(mark.get_label())
+    assert "q2 above its bound at 2 steps" in str(mark.get_label())
+    assert drawn_texts(figure)
     assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([4], [3.0])
     assert np.array_equal(numbers(axes, "q7"), errors["q7"].ratio[2:6])
     assert list(line(axes, "q7").get_xdata()) == [2, 3, 4, 5]

@@ -263,3 +263,4 @@ def test_a_start_is_told_by_later_steps() -> None:
     checks = compare_quantities(base, "float64")
     assert checks[0].pattern.steps == (0,)
     assert other_start(base, checks, "float64") is None
+    assert "later steps agree" not in repr(rnnshapes.verify(**spec, against={"h": h}))

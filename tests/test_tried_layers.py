@@ -389,6 +389,17 @@ def test_wrong_padding_needs_two_steps(padding: str, sizes: list[int]) -> None:
     assert wrong == sizes
 
 
+def test_bias_of_zeros_has_no_mistake() -> None:
+    model = randomized(sequential(la.Dense(4, name="front"), la.SimpleRNN(M), shape=(T, D)))
+    kernel, bias = model.layers[0].get_weights()
+    found = []
+    for factor in (1, 0):
+        model.layers[0].set_weights([kernel, factor * bias])
+        tried = front_ends(base_of(model=model, N=N, what="output"))
+        found.append([mistake.id for mistake, _ in tried].count("layer.bias"))
+    assert found == [2, 0]
+
+
 def test_wrong_padding_is_that_of_steps_alone() -> None:
     """An image has others."""
     layers = [la.Conv2D(2, (3, 2), padding="same", name="front"), la.Reshape((T, 2 * D))]

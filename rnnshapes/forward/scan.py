@@ -222,35 +222,15 @@ def apply_layer(
         shapes: The symbolic shapes of its output.
 
     Raises:
-        InputError: The layer does not fit the sizes, such as a T that a model leaves open.
+        InputError: The layer does not fit a T that the model leaves open.
     """
-    try:
-        return _applied(ops, node, values, w, mask, shapes)
-    except ValueError as error:  # of NumPy
-        if isinstance(error, InputError):
-            raise
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(
-            f"layer {node.name!r} does not fit these sizes ({reason}); "
-            "give an x, or a T, that the model takes"
-        ) from None
-
-
-def _applied(
-    ops: Any,
-    node: Node,
-    values: Sequence[NodeValue],
-    w: Any,
-    mask: Array | None,
-    shapes: NodeShapes,
-) -> NodeValue:
     layer = node.layer
     inputs = [values[tap.node].outputs[tap.output] for tap in node.sources]
     before = [source_mask(values, tap) for tap in node.sources]
     if not layer.stepwise:
         samples_first = [ops.swap_time(x) if ops.rank(x) > 2 else x for x in inputs]
         masks = Masks(before, mask).map(swap_mask)
-        result = layer.call(ops, samples_first, w, masks)
+        result = _call(ops, layer, samples_first, w, masks)
         results = result if isinstance(result, tuple) else (result,)
         outputs = tuple(ops.swap_time(x) if ops.rank(x) > 2 else x for x in results)
         return NodeValue(outputs, tuple(x if ops.rank(x) > 2 else None for x in outputs), mask)
@@ -268,6 +248,20 @@ def _applied(
     return NodeValue((output,), (at_steps,), mask)
 
 
+def _call(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks: Masks) -> Any:
+    """Call a layer. Raises InputError if it does not fit a T that the model leaves open."""
+    try:
+        return layer.call(ops, inputs, w, masks)
+    except InputError:
+        raise
+    except ValueError as error:  # of NumPy
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"layer {layer.name!r} does not fit these sizes ({reason}); "
+            "give an x, or a T, that the model takes"
+        ) from None
+
+
 def _call_stepwise(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks: Masks) -> Any:
     """Call a stepwise layer on all steps at once.
 
@@ -275,8 +269,8 @@ def _call_stepwise(ops: Any, layer: Layer, inputs: Sequence[Any], w: Any, masks:
     """
     x = inputs[0]
     if len(inputs) > 1 or masks.any or ops.rank(x) != 3:
-        return layer.call(ops, inputs, w, masks)
-    output = layer.call(ops, [ops.rearrange(x, flat_steps)], w, masks)
+        return _call(ops, layer, inputs, w, masks)
+    output = _call(ops, layer, [ops.rearrange(x, flat_steps)], w, masks)
     shape = ops.shape(x)[:2]
     return ops.rearrange(output, lambda part: part.reshape(*shape, *part.shape[1:]))
 

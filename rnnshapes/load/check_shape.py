@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnshapes.errors import InputError
-from rnnshapes.load.inputs import ArrayInput, layers_behind, load, read_input
+from rnnshapes.load.inputs import ArrayInput, layers_fed_by, load, read_input
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.core import Input
 from rnnshapes.network.layers.embedding import Embedding
@@ -193,7 +193,7 @@ def _ordinal(axis: int) -> str:
 
 def _check_indices(network: Network, node: Node, data: ArrayInput) -> None:
     """Raise InputError for an index that an Embedding fed by this input does not have."""
-    users = layers_behind(network, node)
+    users = layers_fed_by(network, node)
     tables = [network.count(user.words) for user in users if isinstance(user, Embedding)]
     if not tables:  # the layer that takes the indices is unsupported
         return

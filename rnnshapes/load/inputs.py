@@ -182,7 +182,7 @@ def sequences(data: ArrayInput) -> ArrayInput:
     return data if array.ndim == 3 else replace(data, array=array[None])
 
 
-def layers_behind(network: Network, node: Node) -> list[Layer]:
+def layers_fed_by(network: Network, node: Node) -> list[Layer]:
     """Return the layers that take an output of a node, and for TimeDistributed the one in it."""
     position = network.nodes.index(node)
     users = [n.layer for n in network.nodes if any(tap.node == position for tap in n.sources)]
@@ -204,7 +204,7 @@ def _random_input(network: Network, node: Node, index: int, seed: int) -> Random
     )
     words = 2 if layer.integers else None  # indices that any table has
     padding: float | None = None
-    for user in layers_behind(network, node):
+    for user in layers_fed_by(network, node):
         if isinstance(user, Embedding):
             words = network.count(user.words)
             padding = 0 if user.mask_zero else None

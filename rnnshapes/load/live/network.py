@@ -100,7 +100,7 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         why = f"it is called with {', '.join(call.unsupported)}, which is not supported"
     elif any(map(_is_integer, sources)) and not _takes_integers(layer):
         why = "it computes with integers"
-    elif any(len(getattr(get_mask(source), "shape", (0, 0))) == 1 for source in sources):
+    elif any(_mask_axes(source) == 1 for source in sources):
         why = "its input has a mask of whole samples"
     else:
         why = _unknown_class(class_name) or _own_function(layer)
@@ -121,13 +121,19 @@ def _layer_call(graph: KerasGraph, position: int) -> LayerCall:
         computes_in=_compute_dtype(call),
         output_dtype=_if_float(str(call.outputs[0].dtype)),
         mask_dropped=bool(call.initial) and not call.has_mask,
-        masked=len(getattr(get_mask(call.outputs[0]), "shape", ())) > 1,
+        masked=_mask_axes(call.outputs[0]) > 1,
         unsupported_reason=f"{why}; its weights are counted in {holder}" if holder else why,
         call_options=tuple(call.settings.items()),
         arguments=positional_arguments(call) if is_operation else (),
         nesting=call.nesting,
         models_ended=call.models_ended,
     )
+
+
+def _mask_axes(tensor: Any) -> int:
+    """Return the number of axes of the mask of a tensor; 0 without one."""
+    mask = get_mask(tensor)
+    return 0 if mask is None else len(mask.shape)
 
 
 def _holder(graph: KerasGraph, layer: Any) -> str:

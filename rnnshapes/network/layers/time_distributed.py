@@ -173,7 +173,8 @@ class TimeDistributed(Layer):
 
     def with_inputs(self, shapes: Sequence[Shape], new_steps: Callable[[], Dim]) -> Layer:
         at_step = [(shape[0], *shape[2:]) for shape in shapes]
-        return replace(self, inner=self.inner.with_inputs(at_step, new_steps))
+        inner = self.inner.with_inputs(at_step, new_steps)
+        return replace(self, inner=inner, rank=len(at_step[0]))
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         def call_at_step(*tensors: Tensor) -> Any:
