@@ -23,7 +23,7 @@ from rnnshapes.network import from_sizes as sizes
 from rnnshapes.network import weights
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import KerasRun
-from tests.helpers.models import randomized, sequential
+from tests.helpers.models import model_of, randomized, sequential
 
 SIZES = ["--N", 2, "--T", 6, "--D", 4, "--M", 5, "--K", 3]
 
@@ -237,7 +237,8 @@ def test_arrays_of_results_are_read_only() -> None:
     result = rnnshapes.trace(cell="lstm", show="all")
     arrays = (result.y_hat, result.output, result.y_hat_keras, result.output_keras)
     (layer,) = result.layers
-    for values in (*arrays, *layer.states.values(), *layer.gates.values()):
+    *_, masked = rnnshapes.trace(model_of("masked"), keras=False, show="h").layers
+    for values in (*arrays, *layer.states.values(), *layer.gates.values(), masked.mask):
         with pytest.raises(ValueError, match="read-only"):
             values[0] = 0
     again = pickle.loads(pickle.dumps(copy.deepcopy(result)))  # noqa: S301 - our own

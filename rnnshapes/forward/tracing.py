@@ -265,8 +265,9 @@ def trace_network(
     if keras is not None:
         layers = [replace(la, keras=_pick(keras.states[la.name], la.states)) for la in layers]
     for trace in layers:
-        for values in (*trace.states.values(), *trace.gates.values()):
-            values.setflags(write=False)
+        for values in (*trace.states.values(), *trace.gates.values(), trace.mask):
+            if values is not None:
+                values.setflags(write=False)
     output.setflags(write=False)
     if y_hat is not None:
         y_hat.setflags(write=False)
