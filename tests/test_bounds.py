@@ -351,7 +351,11 @@ def test_numbers_without_a_bound_are_left_out(timed: bool) -> None:
 
 def test_a_residual_passes_up_to_its_bound() -> None:
     for ratio, compared, passed in ((1.0, 1, True), (1.001, 1, False), (0.5, 0, False)):
-        assert Residual(ratio, Index(0, 0, 0), compared).passed == passed
+        residual = Residual(ratio, Index(0, 0, 0), compared)
+        assert residual.passed == passed
+        steps = StepErrors(*np.ones((3, 2)))
+        assert replace(residual, step_errors=steps) == replace(residual, step_errors=steps[:2])
+        assert replace(residual, precision="float64") != residual
 
 
 def test_each_step_shows_its_largest_ratio() -> None:
@@ -426,7 +430,7 @@ def test_numbers_that_are_not_finite_are_counted(steps: int) -> None:
     source = ArrayInput(x, "x")
     blocks = [block for (block,) in finder.blocks((source,), steps, slice(1, 3))]
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), x[1:3].astype("f"))
-    assert finder.result == NonFinite(2, Index(1, 5, 2))
+    assert finder.result == NonFinite(2, Index(1, 5, 2), None, "")
     large = np.where(np.isfinite(x), x, 1e39)
     finder = NonFiniteFinder()
     list(finder.blocks((ArrayInput(large, "x"),), steps, slice(0, 3)))

@@ -22,6 +22,7 @@ from rnnshapes.network.weights import draw
 from rnnshapes.ops import elementwise, rearrangements
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxValue
+from rnnshapes.ops.rearrangements import WHOLE, Selection
 from rnnshapes.ops.visibility import Visibility
 from rnnshapes.port.weight_files import onnx as onnx_weights
 from tests.helpers.layer_operations import OPERATIONS, SIZES, D, K, N, T, arrays_of, many
@@ -326,6 +327,7 @@ def test_onnx_runtime_computes_each_operation(name: str) -> None:
     results = many(operation.compute(ops, *tensors))
     for result, array in zip(results, expected, strict=True):
         assert tuple(dim.value(SIZES) for dim in result.symbol.shape) == array.shape
+    assert all(np.isfinite(values).all() for values in graph.arrays.values())
     names = [graph.add("Identity", result.name)[0] for result in results]
     graph.require_dtypes(dict.fromkeys([*arrays, *names], "float32"))
     stream = io.BytesIO()
@@ -347,7 +349,7 @@ LACKING: dict[str, Callable[[OnnxOps, Any, Any], Any]] = {
         for name, each in OPERATIONS.items()
         if not each.in_onnx
     },
-    "where": lambda ops, x, row: ops.where(np.ones((2, 5), bool), x),
+    "where": lambda ops, x, row: ops.where(np.ones((2, 5), bool), x, 0.0),
     "scan": lambda ops, x, row: ops.scan(lambda z, states: states, x, 1, ("h",), reverse=False),
     "mean of some steps": lambda ops, x, row: ops.mean(x, 1, np.ones((2, 1))),
     "joined with a row": lambda ops, x, row: ops.concatenate([x, row]),
@@ -369,6 +371,36 @@ def test_operation_without_counterpart_is_refused(name: str) -> None:
     x, row = ops.tensor("x", (N, T, D), "x"), ops.tensor("row", (N, D), "row")
     with pytest.raises(UnsupportedError, match="ONNX"):
         LACKING[name](ops, x, row)
+
+
+#: Keys of a sequence of features, and the operators that select them.
+SELECTED: list[tuple[tuple[Any, ...], list[str]]] = [
+    ((WHOLE, -1), ["Gather"]),
+    ((Ellipsis, 0), ["Gather"]),
+    ((WHOLE, 2, -1), ["Gather", "Gather"]),
+    ((WHOLE, slice(1, 3)), ["Slice"]),
+    ((WHOLE, slice(None, None, -1), slice(1, None)), ["Slice"]),
+    ((WHOLE, None), ["Unsqueeze"]),
+    ((WHOLE, slice(0, 2), 1, None), ["Slice", "Gather", "Unsqueeze"]),
+]
+
+
+@pytest.mark.parametrize(("key", "op_types"), SELECTED)
+def test_parts_of_tensors_take_few_operators(key: tuple[Any, ...], op_types: list[str]) -> None:
+    graph = OnnxGraph()
+    ops = OnnxOps(graph)
+    lengths = (None,) * len(key)
+    ops.rearrange(ops.tensor("x", (N, T, D), "x"), Selection(key, lengths))
+    assert [node.op_type for node in graph.nodes] == op_types
+
+
+def test_open_slices_reach_beyond_any_axis() -> None:
+    graph, far = OnnxGraph(), 2**63 - 1
+    graph.cut("x", {1: slice(1, None), 2: slice(None, None, -1), 3: slice(None, 4, 2)})
+    (node,) = graph.nodes
+    numbers = [graph.arrays[name].tolist() for name in node.inputs[1:]]
+    assert (node.op_type, node.inputs[0]) == ("Slice", "x")
+    assert numbers == [[1, far, 0], [far, -far, 4], [1, 2, 3], [1, -1, 2]]
 
 
 def test_onnx_runtime_casts_numbers() -> None:

@@ -90,6 +90,7 @@ def test_only_numbers_and_formulas_are_equal() -> None:
     assert Dim.of(5) == 5
     assert Dim.of(M) is M
     assert M not in (5, "M", None, K, 2 * M)
+    assert Dim.of(0) not in (None, "", (), 1, M)
     assert len({M, M + 0, K, Dim.of(5)}) == 3
     assert (D * M + 2).terms == ((("D", "M"), 1), ((), 2))
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import layers as la
@@ -161,6 +162,20 @@ def test_block_size_does_not_change_the_arrays(chunk: int, monkeypatch) -> None:
     again = rnnshapes.golden(**options).arrays
     assert list(once) == list(again)
     compare({name: a.astype("float64") for name, a in again.items()}, once)
+
+
+def test_inputs_may_have_the_names_of_outputs() -> None:
+    x = {name: la.Input((6, size), name=name) for name, size in (("y_hat", 3), ("output", 4))}
+    h = la.GRU(5, return_sequences=True)(la.Concatenate()(list(x.values())))
+    model = randomized(keras.Model(x, la.Dense(2, name="dense")(h)))
+    rng = np.random.default_rng(3)
+    given = {
+        name: rng.standard_normal((2, *each.shape[1:])).astype("f") for name, each in x.items()
+    }
+    found = rnnshapes.golden(model, x=given, keras=False).arrays
+    for name, values in given.items():
+        np.testing.assert_array_equal(found[f"input {name}"], values)
+        assert found[name].shape == (2, 6, 2)
 
 
 def test_saved_and_live_model_are_recorded_alike(tmp_path: Path) -> None:

@@ -398,14 +398,17 @@ def test_dtype_holds_for_every_number(ending: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(golden.arrays["gru.h"], exact.astype("float32"))
 
 
-def test_words_and_masks_keep_their_dtype() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_words_and_masks_keep_their_dtype(dtype: str) -> None:
     golden = rnnshapes.golden(T=3, M=4)
-    arrays = [np.ones(3, kind) for kind in ("int32", "uint8", "bool")] + [np.full(3, 1e300)]
+    arrays = [np.ones(3, kind) for kind in ("int32", "uint8", "bool", "float32")]
+    arrays.append(np.full(3, 1e300))
     entries = tuple(GoldenArray(array.dtype.name, array, (), "") for array in arrays)
-    found = replace(golden, entries=entries).in_dtype("float32").arrays
+    found = replace(golden, entries=entries).in_dtype(dtype).arrays
     kinds = {name: array.dtype.name for name, array in found.items()}
-    assert kinds == {"int32": "int32", "uint8": "uint8", "bool": "bool", "float64": "float32"}
-    assert np.isinf(found["float64"]).all()
+    integers = {name: name for name in ("int32", "uint8", "bool")}
+    assert kinds == {**integers, "float32": dtype, "float64": dtype}
+    assert np.isinf(found["float64"]).all() == (dtype == "float32")
 
 
 #: What is typed, and what the line of error mentions.
@@ -445,10 +448,17 @@ def test_impossible_target_exits_2_and_writes_nothing(args, names, run, in_folde
     assert {path.name: path.stat().st_size for path in in_folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("sizes", [["--M", 10**9], ["--T", 10**15, "--N", 10**15]])
-def test_too_large_network_exits_3(sizes, run, in_folder) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "named"),
+    [
+        (["--M", 10**9, "--T", 7, "--N", 4], ["N=4", "T=7"]),
+        (["--T", 10**15, "--N", 10**14], [f"{10**15:,}", f"N={10**14:,}"]),
+    ],
+    ids=["units", "steps"],
+)
+def test_too_large_network_exits_3(sizes, named, run, in_folder) -> None:
     done = run("trace", "--no-keras", *sizes, "--golden", "g.npz")
-    assert_refused(done, "memory", status=3)
+    assert_refused(done, "memory", *named, status=3)
     assert list(in_folder.iterdir()) == []
 
 

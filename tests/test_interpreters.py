@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,7 +50,7 @@ from rnnshapes.ops.fixed_point import FixedPoint, FixedPointOps, Scheme, StoredV
 from rnnshapes.ops.interface import ACTIVATIONS as NAMES
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID, RELATIONS
 from rnnshapes.ops.numpy_ops import NumpyOps
-from rnnshapes.ops.precision import PRECISIONS, Precision
+from rnnshapes.ops.precision import PRECISIONS, TENSOR_FLOAT_32, Precision
 from rnnshapes.ops.rearrangements import WHOLE, Selection, Transposed
 from rnnshapes.ops.recorder import RecorderOps, Recording
 from rnnshapes.ops.symbolic import ShapeMismatchError, ShapeOps, Symbol, SymbolicOps
@@ -270,9 +271,12 @@ def test_bound_of_power_includes_rounding_of_exponent(base: float, exponent: flo
 def test_bound_includes_rounding_of_reference() -> None:
     """A sum in float32 is off by half a unit, and ours by half a unit of float64."""
     half = np.finfo("float64").eps / 2
-    assert PRECISIONS["float64"].unit_roundoff == 2 * half
-    assert PRECISIONS["float32"].unit_roundoff == np.finfo("float32").eps / 2 + half
-    assert PRECISIONS["float32"].tiny == np.finfo("float32").tiny
+    for name, precision in PRECISIONS.items():
+        info, is_short = ml_dtypes.finfo(name), "16" in name
+        unit, tiny = float(info.eps) / 2 + half, float(info.smallest_normal)
+        assert precision == Precision(name, unit, tiny, 2.0 ** (info.maxexp - 1), is_short)
+    factors = 2.1 * 2.0**-11
+    assert replace(FLOAT32, factor_roundoff=factors) == TENSOR_FLOAT_32
 
 
 @pytest.mark.parametrize(
@@ -373,10 +377,26 @@ def test_zero_is_exact_to_the_smallest_number() -> None:
     assert z.activated("tanh").error == 4 * FLOAT32.tiny
 
 
+#: Functions that Keras 3 has under no name, as a textbook has them.
+UNNAMED: dict[str, Callable[[float], float]] = {
+    "tanh_softplus": lambda z: math.tanh(math.log(1 + math.exp(z))),
+    "erf": math.erf,
+    "sqrt": lambda z: math.sqrt(max(z, 0.0)),
+    "gelu_tanh": lambda z: z / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+    KERAS2_HARD_SIGMOID: lambda z: min(max(0.2 * z + 0.5, 0.0), 1.0),
+}
+
+
 def test_every_interpreter_knows_the_same_activations() -> None:
     """Names stand where no NumPy is needed, functions where it is."""
-    parts = {"tanh_softplus", "erf", "sqrt", "gelu_tanh", KERAS2_HARD_SIGMOID}
-    assert {*MONOTONE, *FORMULAS, *ROWWISE} == {*NAMES, *parts}
+    assert {*MONOTONE, *FORMULAS, *ROWWISE} == {*NAMES, *UNNAMED}
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_unnamed_functions_are_those_of_textbooks(name: str) -> None:
+    z = np.array([-3.0, -1.5, -0.25, 0.0, 0.5, 2.0, 4.0])
+    expected = [UNNAMED[name](float(each)) for each in z]
+    np.testing.assert_allclose(activate(name, z), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -424,13 +444,19 @@ def test_formula_carries_error_of_its_argument(z: Any, off: float, name: str) ->
         assert np.all(np.abs(activate(name, shifted) - bounded.value) <= bounded.error)
 
 
-def test_indices_far_beyond_axis_are_filled() -> None:
+@pytest.mark.parametrize("dilation", [10**15, 10**30])
+def test_indices_far_beyond_axis_are_filled(dilation: int) -> None:
     """No memory is taken for the steps between them and the axis."""
     x = np.random.default_rng(5).standard_normal((2, 4, 3))
-    window = Window(3, 1, "causal", Dim.of(4), dilation=10**15, fill=-0.5)
+    window = Window(3, 1, "causal", Dim.of(4), dilation, fill=-0.5)
     found = NumpyOps().windows(x, [window])
     np.testing.assert_array_equal(found[:, :, 2], x)
     assert (found[:, :, :2] == -0.5).all()
+
+
+def test_windows_reach_as_far_as_the_axis() -> None:
+    window = Window(2, 1, "valid", Dim.of(3), dilation=70_000)
+    assert window.positions(70_003).tolist() == [[n, 70_000 + n] for n in range(3)]
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
@@ -466,7 +492,7 @@ def test_comparison_of_unknown_numbers_is_unknown(error: float) -> None:
 @pytest.mark.parametrize("replaced", [False, True])
 def test_query_without_keys_has_weights_of_keras(dtype: str, replaced: bool, nothing: bool) -> None:
     """Equal ones, or none; float64 tells keys apart whose scores are a huge number lower."""
-    scores = np.array([[[0.5, -1.0, 2.0], [1.0, 3.0, -2.0]]], dtype)
+    scores = np.array([[[0.3, -1.1, 2.2], [1.3, 3.1, -2.4]]], dtype)
     queries = np.array([[True, False]])
     visibility = Visibility(queries=queries, replaced=replaced, nothing=nothing)
     seen, blind = NumpyOps().attention_weights(scores, visibility)[0]
@@ -481,6 +507,7 @@ def test_query_without_keys_has_weights_of_keras(dtype: str, replaced: bool, not
     bounded = OPS.attention_weights(Bounded.exact(scores, PRECISIONS[dtype]), visibility)
     np.testing.assert_allclose(bounded.value[0, 1], expected, rtol=1e-6, atol=1e-12)
     assert bounded.error.max() < 1e-5
+    assert (np.abs(np.array([seen, blind]) - bounded.value[0]) <= bounded.error[0]).all()
 
 
 #: Keys, queries, a mask, and which of two queries then sees which of three keys.
@@ -552,12 +579,39 @@ def test_weights_of_far_or_no_keys_are_known(dtype, options, scores, error, seen
     np.testing.assert_allclose(found.value, np.broadcast_to(expected, (1, 1, 3)), rtol=1e-12)
 
 
+def test_attention_weights_carry_errors_of_seen_scores() -> None:
+    """As a softmax of these keys alone; equal weights have none of them."""
+    z = near([[[0.5, -1.0, 2.0]]], [[[2.0**-7, 2.0**-6, 0.25]]])
+    alone = near([[[0.5, -1.0, -np.inf]]], [[[2.0**-7, 2.0**-6, 0.0]]])
+    for keys, scores in (([True, True, False], alone), ([False] * 3, near(np.zeros((1, 1, 3))))):
+        found = OPS.attention_weights(z, Visibility(keys=np.array([keys])))
+        expected = scores.activated("softmax")
+        np.testing.assert_array_equal(found.value, expected.value)
+        np.testing.assert_array_equal(found.error, expected.error)
+
+
+def test_each_query_has_weights_of_its_own() -> None:
+    """Of several heads: known, unknown, after an overflow, too large, and without any key."""
+    rng, shape = np.random.default_rng(6), (2, 3, 2, 4)
+    scores, errors = rng.uniform(-2, 2, shape), rng.uniform(0, 0.1, shape)
+    scores[1, 0, 0, 1], errors[0, 1, 0, 3], errors[1, 2, 1, 0] = 90.0, np.nan, np.inf
+    queries, keys = np.array([[True, False], [True, True]]), np.zeros((2, 4), bool)
+    keys[0, 1:] = True
+    whole = OPS.attention_weights(near(scores, errors), Visibility(queries=queries, keys=keys))
+    for n, head, q in np.ndindex(shape[:3]):
+        row = near(scores[n, head, q][None, None], errors[n, head, q])
+        alone = Visibility(queries=queries[n : n + 1, q : q + 1], keys=keys[n : n + 1])
+        found = OPS.attention_weights(row, alone)
+        np.testing.assert_array_equal(whole.value[n, head, q], found.value[0, 0])
+        np.testing.assert_array_equal(whole.error[n, head, q], found.error[0, 0])
+
+
 def test_attention_weights_of_an_uncertain_mask_are_unknown() -> None:
     """Of the queries for which one of its numbers may be 0, or is not known."""
     scores = Bounded.exact(np.random.default_rng(4).standard_normal((2, 3, 2, 4)), FLOAT32)
     error, visibility = np.zeros((2, 2, 4)), Visibility(replaced=True)
     sure = OPS.attention_weights(scores, visibility, near(np.ones((2, 2, 4)), error, FLOAT32))
-    error[0, 0, 1], error[0, 1, 3], error[1, 0, 2], error[1, 1, 0] = 0.75, 1.0, np.inf, np.nan
+    error[0, 0, 1], error[0, 1, 3], error[1, 0, 2], error[1, 1, 0] = 0.75, 2.5, np.inf, np.nan
     weights = OPS.attention_weights(scores, visibility, near(np.ones((2, 2, 4)), error, FLOAT32))
     expected = sure.error.copy()
     expected[0, :, 1], expected[1, :, 0], expected[1, :, 1] = 1.0, np.inf, np.nan
@@ -749,6 +803,7 @@ TEXTS: list[tuple[Callable[[Any, Any, Any], Any], str, str]] = [
     (lambda x, y, w: S.activate("tanh", x @ w), "tanh(x w)", "tanh(x w)"),
     (lambda x, y, w: S.activate("tanh", x + y), "tanh(x + y)", "tanh(…)"),
     (lambda x, y, w: S.activate("tanh", x) @ w, "tanh(x) w", "… w"),
+    (lambda x, y, w: (S.activate("tanh", x) + y) * x, "(tanh(x) + y) × x", "… × x"),
     (lambda x, y, w: S.compare(">", x, y) * x, "(x > y) × x", "… × x"),
     (lambda x, y, w: S.compare(">", x + y, y), "x + y > y", "… > y"),
     (lambda x, y, w: S.compare("==", S.compare("<", x, y), y), "(x < y) == y", "… == y"),
@@ -1052,6 +1107,10 @@ RULES: dict[str, tuple[Any, float, float]] = {
         lambda: near([[0.0, 2.0]]) @ near([[1.0], [3.0]], [[np.inf], [0.0]]),
         *(6.0, np.inf),
     ),
+    "matrices, after an overflow on both sides": (
+        lambda: near([[1.0, 2.0]], [[np.inf, 0.0]]) @ near([[1.0], [3.0]], [[0.0], [np.inf]]),
+        *(7.0, np.inf),
+    ),
     "matrices, unknown on the left": (
         lambda: near([[1.0, 2.0]], [[np.nan, 0.0]]) @ near([[0.0], [3.0]], [[0.0], [np.inf]]),
         *(6.0, np.nan),
@@ -1079,6 +1138,8 @@ RULES: dict[str, tuple[Any, float, float]] = {
     ),
     "falls short of the threshold": (lambda: near(64.0) * near(64.0), 4096.0, U * 4096 + TINY),
     "beyond the threshold": (lambda: near(64.0) * near(64.5), 4128.0, np.inf),
+    "matrices beyond the threshold": (lambda: near([[64.0]]) @ near([[64.5]]), 4128.0, np.inf),
+    "quotient beyond the threshold": (lambda: near(4096.0) / near(0.5), 8192.0, np.inf),
     "sum beyond the threshold": (lambda: near(4096.0) + near(-1.0), 4095.0, np.inf),
     "monotone": (
         lambda: near(0.25, 0.5).monotone(np.sqrt, 3, 0.0),
@@ -1096,6 +1157,10 @@ RULES: dict[str, tuple[Any, float, float]] = {
         *(4096.0, U * 2**13 + 4 * TINY),
     ),
     "monotone beyond the threshold": (lambda: near(-4097.0).monotone(np.copy, 1), -4097.0, np.inf),
+    "activation, after an overflow": (
+        lambda: near(1.0, np.inf).activated("leaky_relu"),
+        *(1.0, np.inf),
+    ),
     "units of 1": (
         lambda: near(1.0, 0.5).activated("hard_sigmoid"),
         *(2 / 3, 0.5 / 6 + 4 * U + 4 * TINY + U),
@@ -1127,6 +1192,10 @@ RULES: dict[str, tuple[Any, float, float]] = {
         1.5,
         0.375 + ((u := HALF.unit_roundoff) * 3 * (1 + u) + u) * (3.5 + 0.375) + HALF.underflow(3),
     ),
+    "mean in 16 bits": (
+        lambda: OPS.mean(in_dtype(X, SHORT), -1),
+        *(1.0, 0.25 + SHORT.gamma(5, 1) * (7 / 3 + 0.25) + SHORT.underflow(3)),
+    ),
     "mean of large numbers": (lambda: OPS.mean(near([[2000.0, -2000.0, 97.0]]), 1), 97 / 3, np.inf),
     "sum over an axis": (
         lambda: OPS.reduce("sum", X, (1,), False),
@@ -1135,6 +1204,10 @@ RULES: dict[str, tuple[Any, float, float]] = {
     "sum in float16": (
         lambda: OPS.reduce("sum", in_dtype(X, HALF), (1,), False),
         *(3.0, 0.75 + 3 * HALF.unit_roundoff * 7.75 + 3 * HALF.tiny),
+    ),
+    "sum in bfloat16": (
+        lambda: OPS.reduce("sum", in_dtype(X, SHORT), (1,), False),
+        *(3.0, 0.75 + SHORT.gamma(3, 1) * 7.75 + 3 * SHORT.tiny),
     ),
     "mean over an axis": (
         lambda: OPS.reduce("mean", X, (1,), False),
@@ -1187,6 +1260,16 @@ RULES: dict[str, tuple[Any, float, float]] = {
         lambda: OPS.elementwise(near(-4.0, 1.0), LeakyReLU(0.25)),
         *(-1.0, 0.25 + 4 * 2 * U + 4 * TINY),
     ),
+    "another slope of a layer": (
+        lambda: OPS.elementwise(
+            near(-4.0, 1.0, replace(COARSE, exact_constants=True)), LeakyReLU(fifth)
+        ),
+        *(-0.8, fifth + 4 * U + 4 * TINY + 5 * (fifth - 0.2)),
+    ),
+    "negative part": (
+        lambda: OPS.elementwise(near(-1.5, 0.5), NegativePart()),
+        *(1.5, 0.5 + 4 * TINY),
+    ),
     "clip": (
         lambda: OPS.elementwise(near(1.0, 0.5), Clip(-1.0, 1.25)),
         *(1.0, 0.5 + 2 * 2 * U + 4 * TINY),
@@ -1210,6 +1293,15 @@ RULES: dict[str, tuple[Any, float, float]] = {
     "square": (
         lambda: OPS.elementwise(near(-3.0, 0.5), SQUARE),
         *(9.0, 3.25 + 2 * 16 * U + 4 * TINY),
+    ),
+    "magnitude": (lambda: OPS.elementwise(near(-1.0, 2.0), ABS), 1.0, 2.0 + 4 * TINY),
+    "root": (
+        lambda: OPS.elementwise(near(0.25, 0.5), SQRT),
+        *(0.5, 0.5 + 2 * U + 4 * TINY),
+    ),
+    "logarithm of 1 + x": (
+        lambda: OPS.elementwise(near(1.0, 0.5), LOG1P),
+        *(math.log(2), math.log(2 / 1.5) + 8 * U + 4 * TINY),
     ),
     "square of about 0": (
         lambda: OPS.elementwise(near(-0.25, 0.5), SQUARE),
@@ -1238,7 +1330,7 @@ RULES: dict[str, tuple[Any, float, float]] = {
     "chosen": (lambda: OPS.choose(near(1.0), A, B), 3.0, 0.5),
     "not chosen": (lambda: OPS.choose(near(0.0), A, B), -2.0, 0.25),
     "chosen by chance": (lambda: OPS.choose(near(0.5, 1.0), A, B), 3.0, 5.5),
-    "masked": (lambda: OPS.where(np.array(False), near([1.0], 0.5)), 0.0, 0.0),
+    "masked": (lambda: OPS.where(np.array(False), near([1.0], 0.5), 0.0), 0.0, 0.0),
     "masked by a number": (
         lambda: OPS.where(np.array(False), near([1.0], 0.5), 0.3),
         *(0.3, 0.3 * U + TINY),
@@ -1265,6 +1357,30 @@ def test_each_operation_has_the_bound_of_its_rule(name: str) -> None:
         result = make()
     np.testing.assert_allclose(result.value, value, rtol=1e-4)
     np.testing.assert_allclose(result.error, error, rtol=1e-9)
+
+
+#: Errors of kernels, in units in the last place of the result and of 1, and the activations.
+KERNELS = {
+    (0, 0): ("relu", "linear", "hard_tanh", "relu6", "hard_shrink"),
+    (2, 0): ("leaky_relu", "sqrt"),
+    (4, 0): ("softsign", "sparse_sigmoid", "soft_shrink"),
+    (4, 1): ("hard_sigmoid", KERAS2_HARD_SIGMOID),
+    (8, 0): ("tanh", "sigmoid", "exponential", "sparse_plus", "erf"),
+    (8, 4): ("elu", "celu"),
+    (8, 8): ("selu",),
+    (16, 2): ("softplus", "log_sigmoid"),
+    (16, 4): ("tanh_softplus",),
+}
+
+
+def test_each_activation_has_the_error_of_its_kernel() -> None:
+    assert {name for names in KERNELS.values() for name in names} == set(MONOTONE)
+    for (ulps, ulps_of_one), names in KERNELS.items():
+        for name in names:
+            result = near(1.5).activated(name)
+            unit = U * 2.0 ** np.frexp(result.value)[1]
+            expected = ulps * unit + 4 * TINY + ulps_of_one * U
+            np.testing.assert_allclose(result.error, expected, rtol=1e-12, err_msg=name)
 
 
 def test_attention_weights_of_16_bits_are_float32() -> None:
@@ -1393,21 +1509,22 @@ def test_bound_of_a_row_is_tight(off: float) -> None:
         assert (rounding <= 60 * (0.5 + np.abs(found.value))).all()
 
 
-def test_bound_of_a_row_has_each_rounding() -> None:
+@pytest.mark.parametrize("p", [COARSE, SHORT], ids=["32 bits", "16 bits"])
+def test_bound_of_a_row_has_each_rounding(p: Precision) -> None:
     """exp is off by its argument's rounding and 8 units, the sum by those and its own."""
     z, errors = np.array([0.5, -1.5, 0.25]), np.array([2.0**-7, 0.0, 2.0**-5])
-    scores, below = near(z, errors), 0.5 - z
+    scores, below, unit = near(z, errors, p), 0.5 - z, p.unit_roundoff
     shares = np.exp(z) / np.exp(z).sum()
-    moved, term = errors + 2.0**-5, U * (below + 16)
-    total = (shares * term).sum() + gamma(3)
-    relative = 1.1 * (term + total + 2 * U)
-    share_errors = shares * (np.expm1(moved) + relative * np.exp(moved)) + 4 * TINY
+    moved, term = errors + 2.0**-5, unit * (below + 16)
+    total = (shares * term).sum() + p.gamma(3, 2)
+    relative = 1.1 * (term + total + 2 * unit)
+    share_errors = shares * (np.expm1(moved) + relative * np.exp(moved)) + 4 * p.tiny
     magnitude = 2 * below + 17 * np.abs(np.log(shares)) + math.log(3)
-    log_errors = moved + 1.1 * total + U * magnitude + TINY
+    log_errors = moved + 1.1 * total + unit * magnitude + p.tiny
     for name, expected in (("softmax", share_errors), ("log_softmax", log_errors)):
         np.testing.assert_allclose(scores.activated(name).error, expected, rtol=1e-12)
-    most = near(z, 5.0).activated("softmax").error
-    np.testing.assert_array_equal(most, np.full(3, 1.0 + 4 * TINY))
+    most = near(z, 5.0, p).activated("softmax").error
+    np.testing.assert_array_equal(most, np.full(3, 1.0 + 4 * p.tiny))
     for unknown in (np.nan, np.inf):
-        found = near(z, [0.0, unknown, 0.0]).activated("softmax").error
+        found = near(z, [0.0, unknown, 0.0], p).activated("softmax").error
         np.testing.assert_array_equal(found, np.full(3, unknown))

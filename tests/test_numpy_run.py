@@ -170,6 +170,26 @@ def test_traces_hold_the_whole_run(name: str, samples: int, monkeypatch: Any) ->
         assert layer.candidates == candidates[types[layer.name]]
 
 
+def test_bytes_decide_what_is_computed_at_once(monkeypatch: Any) -> None:
+    """Steps by the widest layer, samples by all layers at some steps, or at all."""
+    sizes = {"every step": (3 + 4 + 2) * 2, "no steps": (3 + 4 + 24 + 2) * 6}
+    monkeypatch.setattr(scan, "LEAST_STEPS", 2)
+    monkeypatch.setattr(scan, "BLOCK_BYTES", 4 * (40 * 4 * 8) + 7)
+    for name, size in sizes.items():
+        head = (DENSE,) if name == "every step" else (("Flatten", {}), DENSE)
+        net, x = network(simple(), *head), numbers(40, 6, 3).astype("f")
+        net = replace(net, declared_sizes=(*net.declared_sizes, ("N", 40)))
+        monkeypatch.setattr(scan, "SAMPLES_BYTES", 36 * 8 * size - 1)
+        seen: list[Any] = []
+
+        def note(block: scan.Block, batch: slice, seen: list[Any] = seen) -> None:
+            seen.append((batch.start, block.start, block.values[0].outputs[0].shape))
+
+        trace_network(net, drawn(net), (ArrayInput(x, "x"),), "y", on_block=note)
+        times = [(0, 4), (4, 2)] if name == "every step" else [(0, 6)]
+        assert seen == [(n, t, (b, c, 3)) for n, c in ((0, 35), (35, 5)) for t, b in times]
+
+
 @pytest.mark.parametrize("back", [False, True])
 def test_each_step_is_repeated_from_the_state_before(back: bool) -> None:
     """Numbers are rounded to the dtype, but not indices; masked steps repeat the state before."""

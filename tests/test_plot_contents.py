@@ -948,7 +948,7 @@ def test_notes_of_a_verification_count_its_facts() -> None:
     late = replace(others[0], residual=replace(others[0].residual, overflow=5))
     wrong = [replace(check, passed=False, found=f"found {n}") for n, check in enumerate(facts)]
     checks = (*wrong[:2], *facts[2:], late, *others[1:])
-    missing = NonFinite(7, Index(1, 3, 2))
+    missing = NonFinite(7, Index(1, 3, 2), None, "")
     failed = replace(result, checks=checks, unsupported=("one", "two"), not_finite=missing)
     text = notes(plots.figure(failed))
     assert not_finite_text(missing) in text

@@ -582,7 +582,9 @@ def test_values_are_in_the_order_of_computation(model: Any) -> None:
     values = rnnshapes.quantize(built, N=2, to="int8").values
     found = [f"{value.name} {value.format} {'T' if value.timed else 0}" for value in values]
     assert found == VALUES[model]
-    assert all(len(value.count) == len(value.errors) for value in values)
+    lengths = [(len(value.count), len(value.errors), len(value.rms)) for value in values]
+    steps = 7 if model is worded_model else 6
+    assert lengths == [(steps if value.timed else 1,) * 3 for value in values]
     assert [value.kind for value in values] == [kind_of(value.name) for value in values]
     stored = [value.name for value in values if value.format != "exact"]
     golden = rnnshapes.golden(built, N=2, quantize="int8")
@@ -694,6 +696,20 @@ def test_given_states_leave_other_scales_alone() -> None:
         assert initial.dtype == dtype
         values = exact[f"rnn.{key}_initial"]
         np.testing.assert_allclose(initial * scale, values, atol=0.02 * np.abs(values).max())
+
+
+def test_all_steps_count_of_an_unused_input() -> None:
+    """Beside another one, of which a mask leaves some."""
+    import keras
+
+    x, unused = keras.Input((6, 3), name="x"), keras.Input((6, 4), name="unused")
+    model = randomized(keras.Model([x, unused], la.LSTM(5)(la.Masking()(x))))
+    given = np.random.default_rng(2).standard_normal((2, 6, 3)).astype("float32")
+    given[1, 4:] = 0
+    values = rnnshapes.quantize(model, x={"x": given, "unused": np.ones((2, 6, 4))}).values
+    counts = {value.name: value.count.tolist() for value in values}
+    assert counts["unused"] == [2 * 4] * 6
+    assert counts["x"] == [2 * 3] * 4 + [3] * 2
 
 
 def test_padding_plays_no_part() -> None:
@@ -978,7 +994,7 @@ KEPT: dict[str, tuple[Any, bool]] = {
     "chosen, of two formats": (lambda ops, x, y: ops.choose(x, x, y), False),
     "largest": (lambda ops, x, y: ops.max(x, 1), True),
     "windows": (lambda ops, x, y: ops.windows(x, [Window(1, 2, "valid", Dim.of(1))]), True),
-    "masked": (lambda ops, x, y: ops.where(np.ones((2, 3), bool), x), True),
+    "masked": (lambda ops, x, y: ops.where(np.ones((2, 3), bool), x, 0.0), True),
     "moved": (lambda ops, x, y: ops.rearrange(x, lambda array: array[:, ::-1]), True),
     "exchanged": (lambda ops, x, y: ops.swap_time(x), True),
     "sum": (lambda ops, x, y: x + x, False),

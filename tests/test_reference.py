@@ -160,8 +160,10 @@ def test_required_memory_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_h - alone == 8 * 7 * 1000 * 50
     keras = least(lambda: tracing.require_memory(net, with_keras=True), monkeypatch)
     assert keras - alone == 8 * (2 * params + 7 * 1000 * (30 + 50 + 50 + 20))
+    # x, and the products and the sum of a step
     files = [least(lambda k=k: golden.require_memory(net, **k), monkeypatch) for k in WITH_KERAS]
     assert files[0] == files[1] == files[2] - (keras - alone)
+    assert files[0] - with_h == 8 * 7 * 1000 * (30 + 3 * 50)
 
 
 def test_unknown_memory_refuses_impossible_sizes(monkeypatch) -> None:

@@ -153,6 +153,10 @@ def test_two_cells_cannot_share_a_name() -> None:
     assert "MGU" not in cells.BY_CLASS
 
 
+#: The year in which each cell was published.
+YEARS = {"simple": 1990, "lstm": 1997, "gru": 2014}
+
+
 def test_cells_are_in_the_order_of_publication() -> None:
     class EarlyCell(MGUCell):
         name, class_name, year = "early", "Early", 1995
@@ -160,6 +164,7 @@ def test_cells_are_in_the_order_of_publication() -> None:
     cells.register(EarlyCell)
     by_name, by_class = list(cells.BY_NAME.values()), list(cells.BY_CLASS.values())
     cells.unregister(EarlyCell)
+    assert {name: cells.BY_NAME[name].year for name in cells.BY_NAME} == YEARS
     years = [kind.year for kind in by_name]
     assert years == sorted(years)
     assert years[0] < EarlyCell.year < years[-1]

@@ -530,7 +530,7 @@ def with_ratio(name: str, ratio: float, **changes: Any) -> Any:
     return with_checks(lambda c: c is check, **facts)
 
 
-NAN = NonFinite(1234, Index(1, 2, 3))
+NAN = NonFinite(1234, Index(1, 2, 3), None, "")
 TOO_LARGE = NonFinite(1, Index(1, 2, 3), 1e300, "float32")
 JAX = Engine("3.99", "jax", "0.7.7", tensor_float_32=True)
 H = "simple_rnn: h at every step"

@@ -246,7 +246,7 @@ def test_head_of_operations_is_computed_at_each_step() -> None:
         g = ops.sqrt(ops.square(h) + 0.1) * ops.max(h, axis=-1, keepdims=True)
         g = ops.where(h > 0.1, ops.maximum(g, 0.05), ops.minimum(h, g - 0.2))
         g = la.RMSNormalization()(g) - ops.mean(g, axis=-1, keepdims=True)
-        return la.Dense(2)(la.UnitNormalization()(g))
+        return la.Dense(2)(la.Concatenate()([la.UnitNormalization()(g), x]))
 
     model = randomized(functional(head, (6, 3)))
     y_hat = rnnshapes.trace(model, N=2, seed=3, keras=False).y_hat
@@ -272,7 +272,9 @@ def test_first_output_may_be_a_recurrence() -> None:
     h = rnnshapes.trace(model, N=2, seed=3, keras=False).y_hat
     (recurrence,) = followed(model, N=2, sample=1)
     for t in range(6):
-        np.testing.assert_allclose(recurrence.step(t).prediction.y_hat.values, h[1, t], rtol=1e-12)
+        y_hat = recurrence.step(t).prediction.y_hat
+        assert (y_hat.name, y_hat.dims, y_hat.shape) == (f"h_{t}", ("N", "M"), (2, 4))
+        np.testing.assert_allclose(y_hat.values, h[1, t], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -396,12 +398,14 @@ def test_progress_counts_steps_of_the_shown_sample(way: Any) -> None:
 
 
 def test_stateful_model_continues_between_batches() -> None:
-    """The third sample starts from the end of the first."""
+    """Two samples start from the ends of the two before."""
     model = randomized(stateful(la.LSTM(4, stateful=True)))
-    first, third = (followed(model, N=4, sample=sample)[0] for sample in (0, 2))
-    for key, values in first.states.items():
-        assert third.initial[key].any()
-        np.testing.assert_array_equal(third.initial[key], values[-1])
+    steps = [followed(model, N=4, sample=sample)[0] for sample in range(4)]
+    for before, after in zip(steps[:2], steps[2:], strict=True):
+        for key, values in before.states.items():
+            assert after.initial[key].any()
+            np.testing.assert_array_equal(after.initial[key], values[-1])
+        assert before.count == after.count == len(before.states["h"])
 
 
 def test_unsupported_layer_takes_x_from_keras() -> None:

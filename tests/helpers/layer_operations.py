@@ -146,6 +146,8 @@ OPERATIONS: dict[str, Operation] = {
     "axes, new and last": selected(WHOLE, None, 1, Ellipsis, None, slice(0, 2), lengths={5: 2}),
     "each step": Operation(each_step_of_two, ((N, T, D), (N, T, M))),
     "each step of one": Operation(each_step_of_two, ((N, D), (N, M))),
+    "each step of images": Operation(each_step_of_two, ((N, T, D), (N, T, M, D))),
+    "each step of one image": Operation(each_step_of_two, ((N, D), (N, M, D))),
     "contraction": Operation(
         lambda ops, x, w: ops.contract(Contraction("ntd,dmk->nkmt"), x, w), ((N, T, D), (D, M, K))
     ),
@@ -212,7 +214,7 @@ OPERATIONS: dict[str, Operation] = {
     "masked recurrence in reverse": Operation(
         lambda ops, x: recurrence(ops, reverse=True, mask=MASK)(x), TWICE, in_onnx=False
     ),
-    "masked steps": Operation(lambda ops, x: ops.where(MASK, x), in_onnx=False),
+    "masked steps": Operation(lambda ops, x: ops.where(MASK, x, 0.0), in_onnx=False),
     "named": Operation(lambda ops, x: ops.define("y", ops.let("h", ops.narrow(ops.widen(x), x)))),
     "negative part": elementwise(functions.NegativePart()),
     "leaky ReLU": elementwise(functions.LeakyReLU(0.3)),
