@@ -205,7 +205,7 @@ class Cell(BaseCell):
     gate_names: ClassVar[tuple[str, ...]] = ()
     gate_meanings: ClassVar[tuple[str, ...]] = ()
     keras1_gate_order: ClassVar[tuple[str, ...]] = ()
-    cudnn_class: ClassVar[str] = ""
+    cudnn_class: ClassVar[str | None] = None
 
     @property
     def output(self) -> Dim:

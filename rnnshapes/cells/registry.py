@@ -43,8 +43,7 @@ def unregister(kind: type[Cell]) -> None:
 
 def by_cudnn_class(class_name: str) -> type[Cell] | None:
     """Return the cell of one of Keras 2's layers for CuDNN, if it is one."""
-    kinds = (kind for kind in BY_NAME.values() if kind.cudnn_class)
-    return next((kind for kind in kinds if kind.cudnn_class == class_name), None)
+    return next((kind for kind in BY_NAME.values() if kind.cudnn_class == class_name), None)
 
 
 def _in_package() -> Iterator[type[Cell]]:

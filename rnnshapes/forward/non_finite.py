@@ -23,8 +23,8 @@ class NonFinite:
 
     count: int
     first: Index
-    too_large: float | None = None
-    dtype: str = ""
+    too_large: float | None
+    dtype: str
 
 
 class NonFiniteFinder:
@@ -52,7 +52,7 @@ class NonFiniteFinder:
 
 def _too_large(source: InputSource, first: Index) -> tuple[float | None, str]:
     """Return a finite number of x that Keras's dtype cannot represent, and that dtype."""
-    if not isinstance(source, ArrayInput) or first.t is None or source.array.ndim != 3:
+    if not isinstance(source, ArrayInput) or source.array.ndim != 3:
         return None, ""
     value = float(source.array[first.sample, first.t, first.unit])
     return (value, source.dtype) if math.isfinite(value) else (None, "")

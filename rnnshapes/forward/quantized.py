@@ -226,7 +226,7 @@ def _output_entry(value: QuantizedValue) -> GoldenArray:
 class _Statistics:
     """Range, saturation and errors of one value, collected step by step."""
 
-    def __init__(self, steps: int, *, with_numbers: bool = False) -> None:
+    def __init__(self, steps: int, *, with_numbers: bool) -> None:
         self.numbers: dict[int, Array] | None = {} if with_numbers else None
         self.low, self.high, self.beyond = np.inf, -np.inf, 0
         self.not_finite: int | None = None
@@ -235,7 +235,7 @@ class _Statistics:
         self.format: Format | None = None
 
     def add(self, t: int, x: FixedPoint, mask: Array | None = None) -> None:
-        """Add the numbers of step t, of the samples (N,) that count."""
+        """Add the numbers of step t, once, of the samples (N,) that count."""
         chosen = ... if mask is None else mask
         if self.numbers is not None:
             rows = True if mask is None else mask.reshape(-1, *(1,) * (x.value.ndim - 1))
@@ -248,9 +248,9 @@ class _Statistics:
         self.format = x.format
         self.low, self.high = min(self.low, ideal.min()), max(self.high, ideal.max())
         self.beyond += 0 if x.beyond is None else int(x.beyond[chosen].sum())
-        self.errors[t] = np.fmax(self.errors[t], error.max())
-        self.squares[t] += np.square(error).sum()
-        self.count[t] += error.size
+        self.errors[t] = error.max()
+        self.squares[t] = np.square(error).sum()
+        self.count[t] = error.size
 
     def value(self, name: str, kind: str, *, timed: bool) -> QuantizedValue:
         """Return the collected statistics; raise InputError for a number that is not finite."""
@@ -491,8 +491,7 @@ class _FixedPointPass:
         for name, direction in node.scans:
             h = states[name][direction.cell.output_state]
             outputs[name] = replace(h, value=both[0][name], ideal=both[1][name])
-        scans: Any = {name: Scan(dict(each), {}, mask) for name, each in states.items()}  # type: ignore[arg-type]
-        return join_directions(self.ops, node, outputs, values, scans)
+        return join_directions(self.ops, node, outputs, values, states)
 
 
 def _counted_steps(network: Network, weights: Weights, sources: InputSources) -> list[Array | None]:

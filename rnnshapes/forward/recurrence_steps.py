@@ -275,7 +275,8 @@ def steps_of_sample(
     recorder = _SampleRecorder(computed, sample)
     trace = tracing.trace_network(computed, weights, sources, show, keras, on_block=recorder.record)
     head = None
-    if trace.y_hat is not None and uses_single_steps(computed):
+    if uses_single_steps(computed):
+        assert trace.y_hat is not None
         head = Head(
             network=network,
             weights=weights,

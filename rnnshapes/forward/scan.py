@@ -103,15 +103,13 @@ def samples_at_once(network: Network, dtype: str) -> int:
     ]
     steps = LEAST_STEPS
     if not network.runs_in_blocks:
-        steps = max(map(network.step_count, network.node_shapes), default=1)
+        steps = max(map(network.step_count, network.node_shapes))
     one_sample = steps * sum(sizes) * np.dtype(dtype).itemsize
     return max(32, min(network.size("N"), SAMPLES_BYTES // one_sample))
 
 
 def _widest(network: Network) -> int:
-    dims = {shapes.at_step[-1] for shapes in network.node_shapes}
-    dims |= {d.cell.output for node in network.recurrent for _, d in node.scans}
-    return max(network.count(dim) for dim in dims)
+    return max(network.count(shapes.at_step[-1]) for shapes in network.node_shapes)
 
 
 def run(
@@ -158,7 +156,8 @@ def run(
                 node_scans = _scan_node(network, node, values, bound, states, ops, gates=gates)
                 scans |= node_scans
                 at_steps = recurrence_outputs(node, node_scans, counted)
-                value = join_directions(_OPS, node, at_steps, values, node_scans)
+                states_of = {name: each.states for name, each in node_scans.items()}
+                value = join_directions(_OPS, node, at_steps, values, states_of)
             else:
                 mask = output_mask(node, values)
                 shapes = network.node_shapes[position]
@@ -294,10 +293,7 @@ def _scan_node(
     for name, direction in node.scans:
         before = states.get(name)
         if before is None:
-            zeros = {
-                key: np.zeros((x.shape[1], width), x.dtype)
-                for key, width in network.widths[name].items()
-            }
+            zeros = {key: np.zeros(width) for key, width in network.widths[name].items()}
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
         mask = None if node.mask_dropped else direction.counted_steps(source_mask(values, tap))
@@ -310,17 +306,17 @@ def scan(
     x: Array,
     initial: Mapping[str, Array],
     w: SimpleNamespace,
-    mask: Array | None = None,
+    mask: Array | None,
     *,
-    gates: bool = False,
-    ops: NumpyOps = _OPS,
+    gates: bool,
+    ops: NumpyOps,
 ) -> Scan:
     """Compute all states of a recurrence over a block.
 
     Args:
         direction: The recurrence.
         x: Its input, (B, N, D).
-        initial: The states before the first step, (N, M), or (1, M) for all samples.
+        initial: The states before the first step, (N, M), or (M,) for all samples.
         w: Its weights.
         mask: Which steps count, (B, N); None if all do.
         gates: Whether to store the gates.
@@ -405,9 +401,8 @@ def states_before(
     """
     before = {}
     for key, after in repeat_masked(direction, states, initial, mask).items():
-        first = initial.get(key)
-        start = np.zeros_like(after.take(0, time_axis))
-        first = start if first is None else np.broadcast_to(first, start.shape)
+        zeros = np.zeros_like(after.take(0, time_axis))
+        first = np.broadcast_to(initial.get(key, zeros), zeros.shape)
         first = np.expand_dims(first, time_axis)
         steps: list[slice] = [slice(None)] * after.ndim
         steps[time_axis] = slice(1, None) if direction.reverse else slice(None, -1)
@@ -480,7 +475,7 @@ def join_directions(
     node: Node,
     at_steps: Mapping[str, Any],
     values: Sequence[NodeValue],
-    scans: Mapping[str, Scan],
+    states: Mapping[str, Mapping[str, Any]],
 ) -> NodeValue:
     """Return the outputs of a recurrent layer from those of its directions.
 
@@ -489,7 +484,7 @@ def join_directions(
         node: The call of the layer.
         at_steps: The output of each recurrence at each step, (B, N, M).
         values: The values of the nodes before it, by position.
-        scans: The states of each recurrence.
+        states: The states of each recurrence after each step, by name.
     """
     layer = node.layer
     assert isinstance(layer, RecurrentLayer)
@@ -508,9 +503,9 @@ def join_directions(
     masked = len(outputs)
     if layer.return_state:
         for (name, _), t in zip(node.scans, ends, strict=True):
-            states = scans[name].states.values()
-            outputs = (*outputs, *(ops.rearrange(v, lambda p, t=t: p[t]) for v in states))
-            joined = (*joined, *(None for _ in states))
+            own = states[name].values()
+            outputs = (*outputs, *(ops.rearrange(v, lambda p, t=t: p[t]) for v in own))
+            joined = (*joined, *(None for _ in own))
     mask = source_mask(values, node.sources[0]) if layer.return_sequences else None
     return NodeValue(tuple(outputs), joined, mask, masked)
 

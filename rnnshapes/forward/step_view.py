@@ -141,7 +141,9 @@ def evaluated_equations(
             for name_here, value in zip(equation.names, equation.values, strict=True)
         )
         operations = tuple(
-            _evaluated_operation(network, recording, position, values)
+            _evaluated_operation(
+                network, recording, position, values if position + 1 == equation.end else ()
+            )
             for position in range(start, equation.end)
         )
         yield EvaluatedEquation(str(equation), f"{name} = {text}", operations, values)
@@ -152,11 +154,10 @@ def evaluated_equations(
 def _evaluated_operation(
     network: Network, recording: Recording, position: int, values: tuple[StepValue, ...]
 ) -> EvaluatedOperation:
-    """Return one recorded operation; the last one of an equation has its ``values``."""
+    """Return one recorded operation; the last one of an equation has ``values``, others none."""
     operation = recording.operations[position]
-    last = any(equation.end == position + 1 for equation in recording.equations)
     label = operation.label
-    if last and operation.symbol != "split":
+    if values and operation.symbol != "split":
         label = f"{values[0].name} = {label}"
     results = (
         step_value(network, text, operation.shape, v) for text, v in recording.results[position]
@@ -168,5 +169,5 @@ def _evaluated_operation(
         operand_shapes=tuple(map(network.shape_numbers, operation.operands)),
         dims=dim_texts(operation.shape),
         shape=network.shape_numbers(operation.shape),
-        results=values if last else tuple(results),
+        results=values or tuple(results),
     )

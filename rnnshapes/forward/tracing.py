@@ -426,7 +426,7 @@ class _TraceRun:
             candidates=tuple(gate for gate in cell.gates if gate in cell.states),
         )
 
-    def compute(self, on_block: BlockListener | None = None) -> tuple[Array | None, Array]:
+    def compute(self, on_block: BlockListener | None) -> tuple[Array | None, Array]:
         """Compute y_hat and the output of all samples."""
         network = self.network
         shapes, tap = network.output_shapes, network.outputs[0]

@@ -18,7 +18,7 @@ from rnnshapes.ops.activations import FORMULAS, MONOTONE, Array, log_softmax, so
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
-from rnnshapes.ops.elementwise import Elementwise, LeakyReLU
+from rnnshapes.ops.elementwise import Elementwise, LeakyReLU, Power
 from rnnshapes.ops.interface import map_outputs, next_states
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.precision import PRECISIONS, Precision
@@ -531,7 +531,8 @@ class BoundedOps:
         result = x.monotone(function, function.ulps, lowest)
         if isinstance(function, LeakyReLU):
             result = result.widened(x.other_slope(function.slope))
-        rounding = Bounded.rounded(function.exponent, x.precision).error
+        exponent = function.exponent if isinstance(function, Power) else 1.0
+        rounding = Bounded.rounded(exponent, x.precision).error
         if rounding > 0:  # x to the power of y + d is x to the power of y, times exp(d · ln x)
             ends = np.abs(x.value) + x.error, np.abs(x.value) - x.error
             logs = [np.abs(np.log(np.maximum(end, x.precision.tiny))) for end in ends]
@@ -573,7 +574,7 @@ class BoundedOps:
         unsure = np.where(truth.error == 1.0, either, truth.error)
         return Bounded(value, np.where(truth.error == 0.0, error, unsure), x.precision)
 
-    def where(self, mask: Array, x: Bounded, other: Any = 0.0) -> Bounded:
+    def where(self, mask: Array, x: Bounded, other: Any) -> Bounded:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         if not isinstance(other, Bounded):
             other = Bounded.rounded(other, x.precision)

@@ -78,11 +78,10 @@ class Contraction:
         one, other, result = self.letters
         shared = set(one) & set(other) & set(result)  # one product of matrices for each of them
         left_axes, right_axes = ([a for a in part if a not in shared] for part in (one, other))
-        rows = len(left_axes) > 1 and len(self.summed) == 1
-        columns = len(right_axes) > 1 and len(self.summed) == 1
-        is_left_turned = rows and left_axes[-1] not in self.summed
-        is_right_turned = columns and right_axes[-1] in self.summed
-        return left + "ᵀ" * bool(is_left_turned), right + "ᵀ" * bool(is_right_turned)
+        is_product = len(self.summed) == 1
+        is_left_turned = is_product and left_axes[-1] not in self.summed
+        is_right_turned = is_product and len(right_axes) > 1 and right_axes[-1] in self.summed
+        return left + "ᵀ" * is_left_turned, right + "ᵀ" * is_right_turned
 
     @property
     def summed(self) -> str:

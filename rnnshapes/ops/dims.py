@@ -119,12 +119,13 @@ class Dim:
         """Return the formula; ``sign`` stands between the common factors and the bracket."""
         if not self._terms:
             return "0"
+        if len(self._terms) == 1:
+            ((monomial, coefficient),) = self._terms
+            return product_text(coefficient, monomial)
         factor = math.gcd(*(c for _, c in self._terms))
         shared = _shared_names(m for m, _ in self._terms)
         rest = [(_without(m, shared), c // factor) for m, c in self._terms]
-        if len(rest) == 1:
-            return product_text(factor * rest[0][1], shared + rest[0][0]) or "1"
-        inside = "+".join(product_text(c, m) or "1" for m, c in rest).replace("+-", "-")
+        inside = "+".join(product_text(c, m) for m, c in rest).replace("+-", "-")
         if factor == 1 and not shared:
             return inside
         return f"{product_text(factor, shared)}{sign}({inside})"
@@ -180,8 +181,8 @@ def _without(monomial: Monomial, shared: Monomial) -> Monomial:
 
 
 def _product_text(coefficient: int, monomial: Monomial) -> str:
-    """Write ``4D·M``; nothing at all for the constant 1."""
+    """Write ``4D·M``; a constant as it is."""
     if not monomial:
-        return "" if coefficient == 1 else str(coefficient)
+        return str(coefficient)
     number = {1: "", -1: "-"}.get(coefficient, str(coefficient))
     return number + "·".join(monomial)

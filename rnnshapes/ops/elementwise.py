@@ -24,7 +24,6 @@ class Elementwise(ABC):
         threshold: A constant with which the number is compared, and which may be rounded.
         lowest: The lowest number for which it is defined.
         is_even: Whether it is the same for -x, and monotone for x above 0 alone.
-        exponent: The power to which it raises a number, which may be rounded.
     """
 
     ulps: int = 0
@@ -32,7 +31,6 @@ class Elementwise(ABC):
     threshold: float = 0.0
     lowest: float = -math.inf
     is_even: bool = False
-    exponent: float = 1.0
 
     @abstractmethod
     def __call__(self, x: Array) -> Array:
@@ -267,7 +265,10 @@ SQUARE = Function("square", 2, is_even=True)
 
 @dataclass(frozen=True)
 class Power(Elementwise):
-    """x to the power of a number above 0; NaN below zero unless that is an integer."""
+    """x to the power of a number above 0, which may be rounded.
+
+    Below zero it is NaN, unless the exponent is an integer.
+    """
 
     exponent: float
 

@@ -80,8 +80,7 @@ class Scheme:
         if base in _SCHEMES:
             return replace(_SCHEMES[base], name=name, by_column=base != name)
         match = re.fullmatch(r"[qQ](\d{1,2})\.(\d{1,2})", name)
-        bits = 1 + sum(map(int, match.groups())) if match else 0
-        if match is None or not 2 <= bits <= _MOST_BITS:
+        if match is None or not 2 <= (bits := 1 + sum(map(int, match.groups()))) <= _MOST_BITS:
             raise InputError(
                 f"unknown format {name!r} (--quantize): use int8, int16, one of them with "
                 f"{_COLUMNS}, or Qm.n with at most {_MOST_BITS} bits and a sign among them, "

@@ -179,5 +179,5 @@ class LayerOps(CellOps, Protocol):
     def choose(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
 
-    def where(self, mask: Any, x: Tensor, other: Any = 0.0) -> Tensor:
+    def where(self, mask: Any, x: Tensor, other: Any) -> Tensor:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""

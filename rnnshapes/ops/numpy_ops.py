@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnshapes.ops.activations import MONOTONE, Array, activate, softmax
+from rnnshapes.ops.activations import Array, activate, softmax
 from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.contraction import Contraction
 from rnnshapes.ops.dims import Dim, Shape
@@ -34,8 +34,7 @@ class NumpyOps:
 
     def activate(self, name: str, z: Array) -> Array:
         """Apply the activation ``name``."""
-        monotone = MONOTONE.get(name)
-        return activate(name, z) if monotone is None else monotone.function(z)
+        return activate(name, z)
 
     def split(self, z: Array, base: str, parts: tuple[str, ...]) -> list[Array]:
         """Split the last axis into equal parts."""
@@ -228,7 +227,7 @@ class NumpyOps:
         """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
         return np.where(condition != 0, x, y)
 
-    def where(self, mask: Array, x: Array, other: Any = 0.0) -> Array:
+    def where(self, mask: Array, x: Array, other: Any) -> Array:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         other = other if isinstance(other, np.ndarray) else x.dtype.type(other)
         return np.where(mask[..., None], x, other)

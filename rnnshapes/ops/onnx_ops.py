@@ -485,7 +485,7 @@ class OnnxOps:
         """Refuse a choice."""
         raise refused("a choice by a condition")
 
-    def where(self, mask: Any, x: OnnxTensor, other: Any = 0.0) -> OnnxTensor:
+    def where(self, mask: Any, x: OnnxTensor, other: Any) -> OnnxTensor:
         """Refuse masks."""
         raise refused("a mask")
 

@@ -332,7 +332,7 @@ class RecorderOps:
         """Return ``x`` where the condition is not 0, and ``y`` elsewhere."""
         return self._apply("choose", condition, x, y)
 
-    def where(self, mask: Array, x: RecordedTensor, other: Any = 0.0) -> RecordedTensor:
+    def where(self, mask: Array, x: RecordedTensor, other: Any) -> RecordedTensor:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         return self._apply("where", mask, x, other)
 

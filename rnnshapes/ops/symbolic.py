@@ -123,7 +123,7 @@ class Symbol:
         """Return ``name(this)``, of the same shape."""
         return self._result(f"{name}({self.text})", f"{name}({self.short})", name)
 
-    def apply(self, function: str, others: Sequence[Symbol] = (), shape: Shape = ()) -> Symbol:
+    def apply(self, function: str, others: Sequence[Symbol], shape: Shape) -> Symbol:
         """Return ``function(this, others)``, of another shape."""
         texts = ", ".join(value.text for value in (self, *others))
         shorts = ", ".join(value.short for value in (self, *others))
@@ -379,7 +379,7 @@ class SymbolicOps:
         chosen = replace(x, shape=_broadcast_shape(x, "where", y))
         return condition.apply("where", (x, y), _broadcast_shape(condition, "where", chosen))
 
-    def where(self, mask: object, x: Symbol, other: object = 0.0) -> Symbol:
+    def where(self, mask: object, x: Symbol, other: object) -> Symbol:
         """Return ``x`` at steps where the mask is true, and ``other`` elsewhere."""
         return x.activated("unmasked")
 

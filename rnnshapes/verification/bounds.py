@@ -130,8 +130,9 @@ def recurrence_residuals(
     """
     previous = states_before(direction, states if origins is None else origins, initial, mask)
     expected, bounds = bounded_steps(direction, x, previous, w, precision, x_error=x_error)
-    compare_origins = origins is not None and precision.name == "float64"
-    actual = [states, origins] if origins is not None and compare_origins else [states]
+    actual = [states]
+    if origins is not None and precision.name == "float64":
+        actual.append(origins)
     largest = _largest_errors(actual, expected, bounds)
     compared = _before_overflow(direction, usable, bounds, mask)
     if mask is not None:
@@ -344,7 +345,6 @@ def compare(
         return MISMATCH, np.zeros_like(usable)
     inner = tuple(range(usable.ndim, actual.ndim))
     bound = expected.error + expected.precision.tiny  # what is only moved has no error
-    bound = np.broadcast_to(bound, actual.shape)
     compared = usable & ~np.isinf(bound).any(axis=inner)
     error = np.abs(actual - expected.value)
     ratio = np.where(compared.reshape(compared.shape + (1,) * len(inner)), error / bound, -1.0)

@@ -16,7 +16,6 @@ import numpy as np
 from rnnshapes.forward.difference import Index, StepErrors
 from rnnshapes.forward.scan import (
     NodeValue,
-    Scan,
     apply_layer,
     join_directions,
     output_mask,
@@ -202,7 +201,7 @@ class _NodeWalk:
         assert usable.steps is not None
         usable_steps = usable.steps & self._usable_initial(node, len(usable.samples))[:, None]
         outputs: dict[str, Bounded] = {}
-        scans: dict[str, Scan] = {}
+        states: dict[str, dict[str, Bounded]] = {}
         compared_steps = []
         for name, direction in node.scans:
             recurrence = recurrence_residuals(
@@ -221,9 +220,9 @@ class _NodeWalk:
                 yield LayerResidual(name, quantity, residual)
             zeroed = mask if layer.zero_output_for_mask else None
             outputs[name] = recurrence.bounded_outputs(zeroed)
-            scans[name] = Scan(recurrence.bounded_states(), {}, None)  # type: ignore[arg-type]
+            states[name] = recurrence.bounded_states()
             compared_steps.append(recurrence.usable)
-        value = join_directions(_OPS, node, outputs, self.keras_values, scans)
+        value = join_directions(_OPS, node, outputs, self.keras_values, states)
         self.bounded[position] = value
         output = self._usable_output(node, value, compared_steps)
         self.usable.append(output)

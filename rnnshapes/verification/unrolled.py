@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from rnnshapes.forward.scan import NodeValue, Scan, join_directions
+from rnnshapes.forward.scan import NodeValue, join_directions
 from rnnshapes.network.graph import Network, Node
 from rnnshapes.network.layers.base import Direction
 from rnnshapes.network.weights import Weights, bind
@@ -93,9 +93,8 @@ def bounded_run(
         for name, direction in node.scans
     }
     outputs = {name: states[name][d.cell.output_state] for name, d in node.scans}
-    scans = {name: Scan(after, {}, None) for name, after in states.items()}  # type: ignore[arg-type]
     values = {node.sources[0].node: NodeValue((), (), None)}
-    return join_directions(ops, node, outputs, values, scans), states  # type: ignore[arg-type]
+    return join_directions(ops, node, outputs, values, states), states  # type: ignore[arg-type]
 
 
 def _states(

@@ -138,7 +138,7 @@ class Attention(Attending):
         attention = ops.define("attention", ops.attention_weights(scores, visibility))
         context = ops.contract(_CONTEXT, attention, v)  # (N, T, T')·(N, T', D) → (N, T, D)
         if masks.of(0) is not None:
-            context = ops.where(masks.of(0), context)
+            context = ops.where(masks.of(0), context, 0.0)
         return (context, attention) if self.returns_attention else context
 
     def _scores(self, ops: LayerOps, q: Tensor, k: Tensor, w: Any) -> Tensor:

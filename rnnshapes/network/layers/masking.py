@@ -57,7 +57,7 @@ class Masking(Layer):
         return (note,)
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return ops.where(masks.output, inputs[0])
+        return ops.where(masks.output, inputs[0], 0.0)
 
     def mask(self, inputs: Sequence[Any], masks: Sequence[Any]) -> Any:
         x = inputs[0]

@@ -69,7 +69,7 @@ class Merge(Broadcast, LayerOfClass):
         aligned = ops.aligned(inputs if self.stepwise else _with_equal_ranks(ops, inputs))
         if self.keras_class == "Multiply":
             product = reduce(mul, [_unmasked(ops, x, masks.of(i)) for i, x in enumerate(aligned)])
-            return product if masks.output is None else ops.where(masks.output, product)
+            return product if masks.output is None else ops.where(masks.output, product, 0.0)
         if self.keras_class in ("Maximum", "Minimum"):
             return self._extreme(ops, aligned, masks)
         if self.keras_class == "Subtract":

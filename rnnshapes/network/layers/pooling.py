@@ -93,7 +93,7 @@ class GlobalPooling(LayerOfClass):
             return ops.max(x, self.axes)
         if mask is None or len(self.axes) > 1:
             return ops.mean(x, self.axes)
-        return ops.mean(ops.where(mask, x), self.axes, mask.sum(axis=1)[:, None])
+        return ops.mean(ops.where(mask, x, 0.0), self.axes, mask.sum(axis=1)[:, None])
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         data_format = "channels_last" if self.axes[0] == 1 else "channels_first"

@@ -326,7 +326,7 @@ class WholeRecurrence(Layer):
         for number, (arrow, direction) in enumerate(self._directions):
             output = self._scan(ops.within(arrow) if arrow else ops, x, w, arrow, direction, mask)
             if mask is not None and self.layer.zero_output_for_mask:
-                output = ops.where(mask, output)
+                output = ops.where(mask, output, 0.0)
             key: Any = 0 if direction.reverse else -1
             if self.layer.return_sequences:
                 step = -1 if self.layer.reversed_outputs[number] else 1
