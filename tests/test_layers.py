@@ -133,15 +133,27 @@ def states_of(model: keras.Model) -> list[Any]:
 
 
 def test_stateful_model_with_masked_start_is_verified() -> None:
+    """The layer behind the stateful one starts anew in each batch."""
     x = keras.Input(batch_shape=(2, 6, 3))
     lstm = la.LSTM(4, stateful=True, return_sequences=True)
-    model = randomized(keras.Model(x, la.Dense(2)(lstm(la.Masking()(x)))))
+    h = la.SimpleRNN(5, return_sequences=True)(lstm(la.Masking()(x)))
+    model = randomized(keras.Model(x, la.Dense(2)(h)))
     data = np.random.default_rng(2).standard_normal((4, 6, 3))
     data[:, :2] = 0
     data[1, 4] = 0
     assert rnnshapes.verify(model, x=data).passed
     traced = rnnshapes.trace(model, x=data)
     np.testing.assert_allclose(traced.output, traced.output_keras, atol=1e-5)
+
+
+def test_given_states_replace_those_that_a_layer_keeps() -> None:
+    x, h = keras.Input(batch_shape=(2, 6, 3)), keras.Input(batch_shape=(2, 4))
+    rnn = la.SimpleRNN(4, stateful=True, return_sequences=True)
+    model = randomized(keras.Model([x, h], la.Dense(2)(rnn(x, initial_state=h))))
+    rng = np.random.default_rng(2)
+    data = [rng.standard_normal((4, *shape)).astype("f") for shape in ((6, 3), (4,))]
+    model.predict(data, batch_size=2, verbose=0)
+    assert rnnshapes.verify(model, x=data).passed
 
 
 def test_nested_stateful_layer_is_left_unchanged() -> None:

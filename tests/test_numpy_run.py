@@ -81,6 +81,24 @@ def test_batches_start_where_the_one_before_ended(back: bool, stored: bool) -> N
     np.testing.assert_array_equal(found.values["l1"][0], x)
 
 
+@pytest.mark.parametrize("stateful", [(False, False), (True, False), (False, True)])
+def test_other_layers_start_anew_in_each_batch(stateful: tuple[bool, ...]) -> None:
+    """Those that are not stateful, whatever the layers beside them do."""
+    net = network(*(simple(stateful=stays) for stays in stateful), batch=2)
+    net = replace(net, declared_sizes=(*net.declared_sizes, ("N", 4)))
+    x, zeros = numbers(4, 6, 3).astype("f"), np.zeros((2, 4))
+    w, h = drawn(net), x.astype(float)
+    found = numpy_outputs(net, w, [x])
+    for name, stays in zip(("l1", "l2"), stateful, strict=True):
+        first = loop(w[name], h[:2], zeros, EVERY_STEP[:2], False)
+        start = first[:, -1] if stays else zeros
+        h = np.concatenate([first, loop(w[name], h[2:], start, EVERY_STEP[:2], False)])
+        np.testing.assert_allclose(found.states[name]["h"], h, atol=1e-14)
+        assert (name in found.starts) == stays
+    trace = trace_network(net, w, (ArrayInput(x, "x"),), ("h",))
+    np.testing.assert_allclose(trace.output, h, atol=1e-14)
+
+
 def test_each_step_is_stored_without_return_sequences() -> None:
     net, x = network(simple(return_sequences=False), DENSE), numbers(5, 6, 3)
     w = drawn(net)
@@ -94,10 +112,13 @@ def test_each_step_is_stored_without_return_sequences() -> None:
     assert (found.starts, found.masks) == ({}, {})
 
 
-def test_layer_starts_from_the_output_of_another() -> None:
+@pytest.mark.parametrize("stateful", [False, True])
+def test_layer_starts_from_the_output_of_another(stateful: bool) -> None:
+    """And not from the states that it keeps."""
     initial = {"sources": (Tap(0),), "initial": (Tap(2),)}
-    parts = ("GlobalAveragePooling1D", {}), ("Dense", {"units": 4}), (*simple(), initial)
-    net, x = network(*parts), numbers(5, 6, 3)
+    layer = (*simple(stateful=stateful), initial)
+    parts = ("GlobalAveragePooling1D", {}), ("Dense", {"units": 4}), layer
+    net, x = network(*parts, batch=1 if stateful else None), numbers(5, 6, 3)
     w = drawn(net)
     found = numpy_outputs(net, w, [x])
     start = dense(w["l2"], x.mean(axis=1))

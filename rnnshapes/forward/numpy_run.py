@@ -50,7 +50,7 @@ def numpy_outputs(
         batches.append(
             dict(chain(_node_arrays(network, block), _state_arrays(network, block, initial)))
         )
-        initial = block.final_states if network.batch else initial
+        initial = states_that_stay(network, block)
     arrays = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
     return _model_outputs(network, arrays)
 
@@ -61,6 +61,16 @@ def stored_states(weights: Weights) -> States:
         name.removeprefix(STATES): dict(arrays)
         for name, arrays in weights.items()
         if name.startswith(STATES)
+    }
+
+
+def states_that_stay(network: Network, block: Block) -> States:
+    """Return the states from which the next batch starts, of recurrences that keep them."""
+    return {
+        name: block.final_states[name]
+        for node in network.recurrent
+        if node.keeps_states
+        for name, _ in node.scans
     }
 
 
@@ -146,7 +156,7 @@ def _initial_states(node: Node, block: Block, initial: States) -> States:
             starts[name] = initial[name]
         elif node.initial:
             starts[name] = {key: next(sources) for key in states}
-        elif getattr(node.layer, "stateful", False):  # the next batch starts from others
+        elif node.keeps_states:  # the next batch starts from others
             starts[name] = {key: np.zeros_like(values[0]) for key, values in states.items()}
     return starts
 

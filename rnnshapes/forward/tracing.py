@@ -451,7 +451,7 @@ class _TraceRun:
                     if y_hat is not None and at_steps is not None:
                         times = slice(block.start, block.start + len(at_steps))
                         y_hat[batch, times] = np.swapaxes(at_steps, 0, 1)
-            initial = block.final_states if any(map(_stateful, network.layers)) else initial
+            initial = numpy_run.states_that_stay(network, block)
             outputs.append(np.array(value.outputs[tap.output]))
         if network.returns_sequences and y_hat is not None:
             return y_hat, y_hat
@@ -481,7 +481,3 @@ class _TraceRun:
                     values[batch, times] = np.swapaxes(source[key], 0, 1)
             if mask is not None and trace.mask is not None:
                 trace.mask[batch, block.start : block.start + len(mask)] = mask.T
-
-
-def _stateful(layer: object) -> bool:
-    return bool(getattr(layer, "stateful", False))

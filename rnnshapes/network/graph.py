@@ -73,16 +73,21 @@ class Node:
         """Name of the group of weights of a layer without recurrence."""
         return next(iter(self.layer.groups))
 
+    @property
+    def keeps_states(self) -> bool:
+        """Whether each batch starts from the states after the one before."""
+        return bool(getattr(self.layer, "stateful", False)) and not self.initial
+
 
 @dataclass(frozen=True)
 class Network:
     """Graph of layers. The first nodes are its inputs.
 
     ``declared_sizes`` holds N, T, D, each M and K with their values (``None`` where open).
-    ``dtype`` is that of weights and computation in Keras. ``batch`` is the number of samples of a
-    model that keeps its states from one batch to the next. With ``uniform`` all layers compute in
-    ``dtype``, whatever their own setting says. ``uncalled`` are layers that have weights, and no
-    node.
+    ``dtype`` is that of weights and computation in Keras. ``batch`` is the number of samples where
+    the model fixes it, as layers that keep their states require. With ``uniform`` all layers
+    compute in ``dtype``, whatever their own setting says. ``uncalled`` are layers that have
+    weights, and no node.
     """
 
     declared_sizes: tuple[tuple[str, int | None], ...]

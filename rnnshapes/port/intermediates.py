@@ -97,7 +97,7 @@ def _input_of(
     before the first step are not zeros.
     """
     source = network.nodes[node.sources[0].node]
-    if node.initial or getattr(node.layer, "stateful", False):
+    if node.initial or node.keeps_states:
         return None
     if isinstance(source.layer, Input):
         x = np.asarray(xs[network.inputs.index(source)], np.float64)

@@ -143,7 +143,7 @@ def weights_of(model: Model, network: Network) -> Weights:
             for name, group in layer.groups.items():
                 weights[name] = {weight.key: next(arrays) for weight in group}
     for node in network.recurrent:
-        if getattr(node.layer, "stateful", False):
+        if node.keeps_states:
             rnns = recurrent_layers(layers[node.layer.name])
             for (name, direction), rnn in zip(node.scans, rnns, strict=True):
                 values = [_numpy(variable) for variable in _flatten(rnn.states)]

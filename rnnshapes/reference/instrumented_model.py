@@ -309,7 +309,7 @@ def _stateful_starts(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the states that stateful layers hold from the batch before."""
     for node in network.recurrent:
-        if isinstance(node.layer, RecurrentLayer) and node.layer.stateful:
+        if node.keeps_states:
             rnns = recurrent_layers(layers[node.name])
             for (name, direction), rnn in zip(node.scans, rnns, strict=True):
                 states = [keras.ops.copy(v) for v in keras.tree.flatten(rnn.states)]

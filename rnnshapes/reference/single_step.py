@@ -103,7 +103,7 @@ class SingleStep:
         """Call each recurrent layer as a whole on the first steps of its input."""
         outputs = {}
         for node in self.network.recurrent:
-            if node.initial or getattr(node.layer, "stateful", False):
+            if node.initial or node.keeps_states:
                 continue  # these do not start from zeros
             tensors = self.builder.layers[node.layer.name](self._tap(node.sources[0])[:, :steps])
             flat = self.keras.tree.flatten(tensors)

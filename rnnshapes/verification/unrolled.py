@@ -53,8 +53,7 @@ def unrolled_residuals(
     for node in network.recurrent:
         tap = node.sources[0]
         source = network.nodes[tap.node].name
-        stateful = getattr(node.layer, "stateful", False)
-        if node.initial or stateful or keras.masks.get(source) is not None:
+        if node.initial or node.keeps_states or keras.masks.get(source) is not None:
             continue
         x = keras.values[source][tap.output][:, :steps]
         time_major = Bounded.exact(np.swapaxes(x, 0, 1), _FLOAT64)
