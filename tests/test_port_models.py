@@ -108,8 +108,18 @@ def test_a_port_of_a_stateful_model_continues() -> None:
     start = golden["rnn.h_initial"].astype("float32")
     for first, passes in ((start, True), (None, False)):
         found = Port("simple").run(weights, golden["x"], start=first)
-        for port in ({"h": found["h"]}, {"y_hat": found["y_hat"]}):
+        for port in ({"h": found["h"]}, {"y_hat": found["y_hat"]}, found):
             assert rnnshapes.verify(model, against=port).passed == passes
+
+
+def test_a_mistake_of_a_stateful_port_is_named() -> None:
+    """Though each batch starts from the states of the one before."""
+    model = randomized(stateful(la.SimpleRNN(5, stateful=True, name="rnn")))
+    golden = rnnshapes.golden(model, N=4, keras=False).arrays
+    port, weights, x = Port("simple", bias=2), weights_of(golden, "rnn", ""), golden["x"]
+    first = port.run(weights, x[:2])["h"]
+    h = np.concatenate([first, port.run(weights, x[2:], start=first[:, -1])["h"]])
+    assert explained(rnnshapes.verify(model, N=4, against={"h": h})) == [("bias.twice",)]
 
 
 def test_a_head_that_joins_time_has_one_output() -> None:
