@@ -359,6 +359,5 @@ def _rounding(texts: list[str], values: Array) -> Array:
     if digits >= _LEAST_DIGITS:
         with np.errstate(divide="ignore"):
             exponents = np.floor(np.log10(np.abs(values)))
-        by_digits = np.where(values == 0, 0.0, 0.5 * 10.0 ** (exponents - digits + 1))
-        rounding = np.maximum(rounding, by_digits)
+        rounding = np.maximum(rounding, 0.5 * 10.0 ** (exponents - digits + 1))  # 0 of zeros
     return rounding

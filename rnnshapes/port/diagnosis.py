@@ -468,7 +468,7 @@ class _Search:
             return Explanation(hypothesis.mistakes, dtype, comparisons)
         mixed = dtype == MIXED and not are_numbers_of(dtype, hypothesis.quantities)
         text = f"a part was computed in {dtype}" if mixed else f"the arithmetic is {dtype}"
-        if dtype != _COARSEST and not mixed and are_numbers_of(_COARSEST, hypothesis.quantities):
+        if dtype != _COARSEST and are_numbers_of(_COARSEST, hypothesis.quantities):
             text = f"the arithmetic is {_COARSEST}, which agrees within the bounds of {dtype}"
             fix = f"compute in float32, or accept it with --dtype {dtype}"
             arithmetic = Mistake(f"numeric.{_COARSEST}", text, own_fix=fix)

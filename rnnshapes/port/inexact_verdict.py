@@ -59,8 +59,7 @@ def _is_spread(check: Comparison) -> bool:
     pattern = check.pattern
     samples, steps, units = pattern.shape
     most = (
-        2 * len(pattern.units) >= units
-        and 2 * len(pattern.first_units) >= units
+        2 * len(pattern.first_units) >= units
         and 2 * len(pattern.samples) >= samples
         and 2 * len(pattern.steps) >= steps
         and 2 * check.differing >= check.compared

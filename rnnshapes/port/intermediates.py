@@ -113,7 +113,7 @@ def _input_of(
 
 
 def _has_every_step(quantity: ReportedQuantity) -> bool:
-    return quantity.network_steps is not None and quantity.values.shape[1] > 1
+    return len(quantity.steps) > 1
 
 
 def _states(

@@ -140,12 +140,7 @@ def name_arrays(network: Network, port: Port) -> Port:
     Raises InputError for two arrays of one quantity.
     """
     candidates, golden = _candidates(network), array_names(network)
-    spellings = {
-        name.replace(".", separator): name
-        for name in candidates
-        if "." in name
-        for separator in "/_"
-    }
+    spellings = {name.replace(".", separator): name for name in candidates for separator in "/_"}
     given = {array.name: array for array in port.arrays}
     is_pytorch, last = bool(PYTORCH_STATES & given.keys()), given.get("h_n")
 
