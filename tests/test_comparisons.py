@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +102,15 @@ def test_steps_with_wide_bounds_are_left_out() -> None:
     assert compared(RIGHT, bound=bound).left_out == 2
 
 
+def test_exchanged_axes_have_both_shapes() -> None:
+    (quantity,) = hypothesis_of({"y_hat": RIGHT}, **SIZES).quantities
+    bound = np.full(RIGHT.shape, 1e-3)
+    found = compare_with(replace(quantity, axes_swapped=True), RIGHT, bound)
+    assert re.findall(r"\(.*?\)", found.shape) == ["(9, 3, 2)", "(3, 9, 2)"]
+    assert (found.agrees, found.passed) == (True, False)
+    assert compared(RIGHT).shape == ""
+
+
 def test_infinite_numbers_are_left_out() -> None:
     expected = RIGHT.copy()
     expected[2, 8, 1] = np.inf
@@ -146,6 +156,7 @@ def test_most_numbers_have_to_prove_something(wide: int, left_out: int, is_wide:
     found = replace(compared(RIGHT), wide=wide, left_out=left_out)
     assert (found.is_wide, found.passed, found.agrees) == (is_wide, not is_wide, True)
     assert not replace(found, shape="shape").passed
+    assert not replace(found, left_out=found.compared).agrees
 
 
 # --- Which numbers follow in one step -------------------------------------------------------------
@@ -175,7 +186,9 @@ def test_all_states_of_a_recurrence_are_proven_stepwise(
     assert [check.proven for check in checks] == proven
     assert all(check.passed for check in checks)
     last = base.map_quantities(lambda q: q.at_steps(slice(-1, None), np.array([8])))
-    assert list(fully_reported(last)) == []
+    first = base.map_quantities(lambda q: q.at_steps(slice(4), np.arange(4)))
+    turned = base.map_quantities(lambda q: q.in_reverse())
+    assert [list(fully_reported(some)) for some in (last, first, turned)] == [[], [], []]
     assert not is_stepwise(last)
 
 
@@ -242,6 +255,24 @@ def test_a_port_rounds_as_its_dtype(dtype: str) -> None:
     assert replace(found, **same) == replace(stated, **same)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "activation", ["tanh", "sigmoid", "relu", "linear", "softplus", "hard_sigmoid"]
+)
+def test_activations_in_other_forms_have_wider_bounds(activation: str, dtype: str) -> None:
+    """Those that ports compute by others, which in 16 bits are computed in float32."""
+    base = base_of(**SIZES, activation=activation, what="simple_rnn.h")
+    (one,) = fully_reported(base)
+    precision = precision_of(dtype)
+    w = exact_weights(base, one.direction, precision)
+    before = states_before(one.direction, one.states, {})
+    _, bounds = bounded_steps(one.direction, one.x, before, w, precision)
+    (check,) = compare_quantities(base, dtype)
+    wider = (check.bound / np.median(bounds["h"]) - 1) > 1e-9
+    assert wider == (activation in ("tanh", "sigmoid") and dtype == "float32")
+    assert wider or check.bound == pytest.approx(np.median(bounds["h"]))
+
+
 def test_long_sums_in_float16_have_a_bound() -> None:
     """Sums of so many products would have none in float16 that proves anything."""
     few, many = (
@@ -275,6 +306,24 @@ def test_large_samples_widen_no_small_bound(error: float, agrees: bool) -> None:
     (check,) = compare_quantities(changed, "float32")
     assert check.agrees == agrees
     assert set(check.pattern.samples) == (set() if agrees else {0})
+
+
+def test_a_bound_follows_that_of_the_step_before() -> None:
+    """By chance, a number may hardly move; but those of later steps may be much larger."""
+    base = base_of(**{**SIZES, "N": 1, "T": 6}, activation="linear")
+    sizes = np.array([1.0, 1e-3, 1e-3, 1.0, 1e-3, 1e-3])
+    zeros = {"Wh": np.zeros((5, 5)), "bh": np.zeros(5)}
+    base = base.with_arrays("simple_rnn", zeros).with_arrays("dense", {"b": np.zeros(2)})
+    base = replace(base, xs=(base.xs[0][:, :1] * sizes[:, None],))
+    (right,) = [q.expected(base.network, compute_outputs(base)) for q in base.quantities]
+    bounds = []
+    for t in range(6):
+        values = right + (np.arange(6) == t)[:, None] * [1.0, 0.0]
+        port = base.map_quantities(lambda q, values=values: replace(q, values=values))
+        (check,) = compare_quantities(port, "float32")
+        bounds.append(1 / check.ratio)
+    shares = bounds / sizes
+    assert shares[[1, 4]].min() > 1.5 * shares[[0, 2, 3, 5]].max()
 
 
 @pytest.mark.parametrize("what", ["y_hat", "simple_rnn_1.h"])
@@ -438,8 +487,24 @@ def test_given_states_are_no_states_of_the_port() -> None:
     assert not is_stepwise(base)
 
 
+def test_states_of_two_lengths_are_no_single_steps() -> None:
+    def joined(a: Any, b: Any) -> Any:
+        return la.Concatenate()([la.SimpleRNN(5, name="one")(a), la.GRU(4, name="other")(b)])
+
+    model = randomized(functional(joined, (9, 4), (6, 3)))
+    base = base_of(model=model, N=3, what="one.h other.h")
+    assert [one.name for one in fully_reported(base)] == ["one", "other"]
+    assert not is_stepwise(base)
+
+
 def test_states_of_batches_are_not_proven_stepwise() -> None:
-    """Each batch starts where the one before it ended."""
+    """Each batch starts where the one before it ended, as their bounds do."""
     base = base_of(**SIZES, what="simple_rnn.h")
     assert is_stepwise(base)
-    assert not is_stepwise(replace(base, network=replace(base.network, batch=3)))
+    base = base.with_layer(1, replace(base.network.nodes[1].layer, stateful=True))
+    base = replace(base, network=replace(base.network, batch=1))
+    assert not is_stepwise(base)
+    (h,) = [q.expected(base.network, compute_outputs(base)) for q in base.quantities]
+    base = base.map_quantities(lambda q: replace(q, values=h))
+    (check,) = compare_quantities(base, "float32")
+    assert (check.proven, check.passed) == (True, True)

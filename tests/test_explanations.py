@@ -328,6 +328,18 @@ def test_unexplained_errors_are_spread(at: Any, shape: Any, expected: bool) -> N
     assert not is_inexact([check], None, 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("at", "expected"), [(np.s_[:], True), (np.s_[:, [0, 1, 8]], False), (np.s_[0], False)]
+)
+def test_errors_among_few_compared_numbers_are_not_spread(at: Any, expected: bool) -> None:
+    """If they are few of all steps or samples, though most of what is compared."""
+    errors = np.zeros((3, 9, 2))
+    errors[at] = 1e-3
+    check = check_of(errors)
+    some = replace(check, residual=replace(check.residual, compared=30), left_out=24)
+    assert is_inexact([some], Diagnosis(tried=9), 1.0) == expected
+
+
 def test_first_step_has_to_differ_too() -> None:
     errors = np.zeros((3, 9, 2))
     errors[:, 1:] = errors[:, 0, :1] = 1e-3

@@ -130,6 +130,15 @@ def test_a_header_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     assert {array.name for array in read_port(path).arrays} == {"simple_rnn.h", "y_hat"}
 
 
+@pytest.mark.parametrize(
+    "text", ["[[1, 2, 3], 123]", "[[1, 2], null]", "[[1], [2, 3]]", "[[[1]], [2]]"]
+)
+def test_rows_of_a_list_have_one_length(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=r"a\.json: "):
+        read_port(tmp_path / "a.json")
+
+
 def test_ignored_arrays_are_left_out(right: Arrays) -> None:
     """Also those of known names: they are not compared, and the report says so."""
     port = {**right, "h": right["h"] * 3}

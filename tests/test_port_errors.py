@@ -117,6 +117,8 @@ STARTS: list[tuple[dict[str, Any], float, str | None, int]] = [
     ({"cell": "gru", "go_backwards": True}, 0.5, "gru", 8),
     ({**BOTH, "T": 5}, 0.5, "bidirectional", 0),
     ({"cell": "simple", "activation": "linear"}, 9.5, "simple_rnn", 0),
+    ({"cell": "simple"}, 5.0, "simple_rnn", 0),
+    ({"cell": "simple", "activation": "relu", "M": 7}, 2.0, "simple_rnn", 0),
 ]
 
 

@@ -190,6 +190,7 @@ def test_some_steps_keep_the_count_of_the_port() -> None:
     assert (some.steps.tolist(), some.network_steps.tolist()) == ([2, 3, 4, 5], [0, 1, 2, 3])
     np.testing.assert_array_equal(some.values, one.values[:, 2:6])
     assert some.rounding.shape == some.values.shape
+    assert one.at_steps(slice(8, 9), np.array([8])).text != one.text == some.text
     turned = one.in_reverse()
     assert turned.network_steps.tolist() == list(range(8, -1, -1))
     assert not turned.is_unbroken
@@ -301,6 +302,7 @@ REMEDIES: list[tuple[str, tuple[int, ...], list[str]]] = [
     ("h", (3, 1, 5), [SHAPE, "axes of length 1, for (3, 5)"]),
     ("h", (4, 1, 5), [SHAPE, "4 samples of 1 step, the input", "--N 4 --T 1"]),
     ("h", (3, 0, 5), ["empty", "(3, 0, 5)"]),
+    ("y_hat", (9, 1, 3, 5), ["(N, T, K) = (3, 9, 2)"]),
 ]
 
 
@@ -325,7 +327,8 @@ def test_ports_of_another_x_have_a_remedy(given_x: str, remedy: str, shape: Any)
 
 def test_shapes_that_fit_are_listed_once() -> None:
     text = refusal("y_hat", random(3, 9, 7), **GRU)
-    assert [text.count(shape) for shape in ("= (3, 9, 2)", "= (3, 2)")] == [1, 1]
+    shapes = ("y_hat (N, T, K) = (3, 9, 2)", "(N, K) = (3, 2)")
+    assert [text.count(shape) for shape in shapes] == [1, 1]
     assert not any(word in text for word in ("reshape", "transpose", "--N"))
     unnamed = refusal("", random(3, 9, 7), **GRU)
     shapes = ("= (3, 9, 2)", "= (3, 2)", "= (3, 9, 5)", "= (3, 5)")
@@ -365,6 +368,8 @@ def test_unknown_names_are_listed() -> None:
     assert "'gruu.h', 'b', 'c1', 'd' and 1 more (did you mean 'gru.h'?)" in text
     assert "--ignore gruu.h" in text
     assert unknown_names(network, port) == (*names[1:], "left")
+    (found,) = match_arrays(network, replace(port, arrays=(port.arrays[2], port.arrays[0])))
+    assert (found.name, found.note) == ("y_hat", "")
     right = replace(port, arrays=tuple(a for a in port.arrays if a.name in ("y_hat", "x")))
     check_names(network, right)
     assert unknown_names(network, right) == ("x", "left")
