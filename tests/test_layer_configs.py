@@ -15,6 +15,7 @@ from rnnshapes.network.layers import registry
 from rnnshapes.network.layers.base import Layer
 from rnnshapes.network.layers.config import OPERATION, Source
 from rnnshapes.network.layers.registry import supported_classes
+from rnnshapes.ops.constant import MOST_NUMBERS
 from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer, shape_after
 
 
@@ -158,7 +159,8 @@ def test_omitted_options_of_operations_have_defaults(kind: str) -> None:
 
 # --- What is supported, and what Keras refuses ----------------------------------------------------
 
-S, F, IMAGES, V = (6, 4), (4,), (6, 8, 4), (6, 8, 7, 4)
+S, L, F, IMAGES, V = (6, 4), (7, 4), (4,), (6, 8, 4), (6, 8, 7, 4)
+MANY, BACK = [1.0] * (MOST_NUMBERS + 1), {"go_backwards": True}
 HEADS, KERNEL = {"num_heads": 2, "key_dim": 5}, {"filters": 2, "kernel_size": 3}
 
 
@@ -228,6 +230,18 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("supported", {**HEADS, "num_heads": 1, "key_dim": 6}, S, S),
         ("unsupported", {**HEADS, "num_heads": 6, "key_dim": 1}, S, S),
         ("supported", {**HEADS, "num_heads": 6, "key_dim": 1, "use_bias": False}, S, S),
+        # one number for each head and as many heads as steps: of queries, keys, values, gates
+        *(
+            (each, {"num_heads": heads, "key_dim": key, "value_dim": value, "use_gate": gate}, S, L)
+            for each, heads, key, value, gate in (
+                ("unsupported", 6, 1, 2, False),
+                ("unsupported", 7, 1, 2, False),
+                ("unsupported", 7, 2, 1, False),
+                ("supported", 6, 2, 1, False),
+                ("unsupported", 6, 2, 1, True),
+                ("supported", 5, 1, 1, True),
+            )
+        ),
         ("unsupported", HEADS, S),
         ("unsupported", HEADS, IMAGES, IMAGES),
     ],
@@ -432,6 +446,9 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
             S,
         ),
         ("unsupported", {"axis": 1, "mean": [1.0], "variance": [2.0]}, (None, 4)),
+        ("supported", {"mean": 1.0, "variance": 2.0}, (2, MOST_NUMBERS)),
+        ("unsupported", {"mean": 1.0, "variance": 2.0}, (2, MOST_NUMBERS + 1)),
+        ("unsupported", {"mean": MANY, "variance": MANY}, (2, len(MANY))),
         ("refused", {"mean": "x", "variance": "y"}, S),
     ],
     "Flatten": [
@@ -518,6 +535,24 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
             S,
         ),
         ("refused", {}, S),
+        ("supported", {"layer": inner("LSTM", **BACK)}, S),
+        ("supported", {"layer": inner("LSTM", **BACK), "backward_layer": inner("LSTM")}, S),
+        ("refused", {"layer": inner("LSTM"), "backward_layer": inner("LSTM")}, S),
+        *(
+            ("refused", {"layer": inner("LSTM"), "backward_layer": inner("LSTM", **BACK, **one)}, S)
+            for one in ({"return_sequences": True}, {"return_state": True}, {"stateful": True})
+        ),
+        *(
+            (expected, {"layer": one, "backward_layer": other, "merge_mode": mode}, S)
+            for mode, expected in (
+                *(("concat", "supported"), (None, "supported"), ("sum", "unsupported")),
+                *(("mul", "unsupported"), ("ave", "unsupported")),
+            )
+            for one, other in (
+                (inner("LSTM"), inner("GRU", **{**BACK, "units": 4})),
+                (inner("RNN", **stack(2)), inner("RNN", **stack(3), **BACK)),
+            )
+        ),
     ],
     "RNN": [
         ("supported", {"cell": inner("LSTMCell")}, S),

@@ -450,6 +450,10 @@ DECLARED: list[tuple[dict[str, Any], str, str, tuple[int, int]]] = [
     ({"outputs": ((None, 6, 3),), "masked": True}, "N T D", "T", (2, 2)),
     ({"outputs": ((None, 6, 3),), "masked": True, "nesting": 1}, "N T' 6 D", "T'", (3, 3)),
     ({"outputs": ((None, 6, 3),), "nesting": 1}, "N T' 6 D", "T'", (0, 2)),
+    (
+        {"outputs": ((None, 6, 3),), "masked": True, "nesting": 1, "models_ended": 1},
+        *("N T' 6 D", "T'", (0, 2)),
+    ),
     ({"outputs": ((),), "nesting": 1}, "", "None", (0, 2)),
 ]
 

@@ -199,8 +199,7 @@ def _result_dtype(feeding: Sequence[Layer]) -> str:
 def _at_each_step(graph: LayerGraph, call: LayerCall, node_shapes: list[NodeShapes]) -> LayerCall:
     """Return a call of a layer in a model that TimeDistributed applies, as a call on all steps."""
     for tap, shapes in zip(call.sources, _outputs(call.sources, node_shapes), strict=True):
-        source = graph.calls[tap.node]
-        nesting = source.nesting - source.models_ended
+        nesting = graph.calls[tap.node].nesting
         if nesting < call.nesting and shapes.mask_axes > nesting + 2:
             reason = "TimeDistributed passes a mask with more axes than (N, T) to its model"
             call = replace(call, unsupported_reason=call.unsupported_reason or reason)
@@ -367,7 +366,7 @@ def _unsupported_layer(
             for shape in call.outputs
         ),
         trainable_count=call.trainable_count,
-        mask_axes=(2 + call.nesting) * call.masked or outer,
+        mask_axes=(2 + call.nesting) * (call.masked and not call.models_ended) or outer,
         computes_in=call.output_dtype or call.computes_in,
     )
 

@@ -235,7 +235,9 @@ class MultiHeadAttention(Attending):
         key_dim, value_dim = config.size("key_dim"), config.options.get("value_dim")
         value_dim = key_dim if value_dim is None else config.size("value_dim")
         use_bias, heads = bool(config.options.get("use_bias", True)), config.size("num_heads")
-        for i, size in ((0, key_dim), (1, value_dim), (-1, key_dim)):
+        use_gate = bool(config.options.get("use_gate", False))
+        gate = ((0, value_dim),) * use_gate
+        for i, size in ((0, key_dim), (1, value_dim), (-1, key_dim), *gate):
             bias = (Dim.of(heads), Dim.of(size)) if use_bias else ()
             config.require_plain_add((*config.shapes[i][:2], *bias), bias)
         per_head = names.size("P", key_dim)
@@ -256,7 +258,7 @@ class MultiHeadAttention(Attending):
             use_bias=use_bias,
             dropout=config.number("dropout", 0.0),
             given_output=given_output,
-            use_gate=bool(config.options.get("use_gate", False)),
+            use_gate=use_gate,
             takes_mask=takes_mask,
             **called,
             **config.shared,

@@ -142,16 +142,16 @@ def _given(config: LayerConfig, kept: Shape) -> tuple[Constant, Constant] | None
     mean, variance = config.options.get("mean"), config.options.get("variance")
     if mean is None and variance is None:
         return None
+    full = [n for dim in kept if (n := config.names.value(dim)) is not None]
+    if math.prod(full) > MOST_NUMBERS:
+        raise UnsupportedError(f"its mean would have more than {MOST_NUMBERS:,} numbers")
     parts = constant_of(mean, "float32"), constant_of(variance, "float32")
-    sizes = [config.names.value(dim) for dim in kept]
     if parts[0] is None or parts[1] is None or parts[0].sizes != parts[1].sizes:
         raise ContradictionError("its mean and its variance are not arrays of one shape")
     own = parts[0].sizes
-    if len(own) > len(kept) or None in sizes:
+    if len(own) > len(kept) or len(full) < len(kept):
         raise UnsupportedError("its mean has more axes than it normalizes, or one of open length")
-    full = [n for n in sizes if n is not None]
-    aligned = zip(own[::-1], full[::-1], strict=False)
-    if not all(size in (1, n) for size, n in aligned) or math.prod(full) > MOST_NUMBERS:
+    if not all(size in (1, n) for size, n in zip(own[::-1], full[::-1], strict=False)):
         raise ContradictionError(f"its mean of shape {own} does not fit the axes {full}")
     return _repeated(parts[0], full), _repeated(parts[1], full)
 

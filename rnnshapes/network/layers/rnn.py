@@ -185,7 +185,7 @@ class Bidirectional(RecurrentLayer):
         first = config.options["layer"]
         second = config.options.get("backward_layer") or _reversed(first)
         names_before = dict(names.sizes), dict(names.used)
-        directions = []
+        directions, each = [], []
         for part, arrow, word in ((first, "→", "forward"), (second, "←", "backward")):
             if part is second and _units(part) == _units(first):
                 names.sizes, names.used = names_before  # both have M
@@ -198,12 +198,19 @@ class Bidirectional(RecurrentLayer):
             inner = config.inner(part, f"{word}_{base}")
             require_keras_class(part)
             directions.append(_direction(inner, f"{config.name}/{inner.name}", arrow, index))
-            options = _layer_options(inner)
-        options["zero_output_for_mask"] = options["return_sequences"]  # as Bidirectional forces it
+            each.append(_layer_options(inner))
+        forward, backward = directions
+        options = each[1] | {"zero_output_for_mask": each[1]["return_sequences"]}  # Keras forces it
+        if forward.reverse == backward.reverse:
+            raise ContradictionError("both of its layers process the steps in one direction")
+        for name in ("return_sequences", "return_state", "stateful"):
+            if each[0][name] != each[1][name]:
+                raise ContradictionError(f"its layers have different {name}")
         mode = config.options.get("merge_mode", "concat")
         if mode not in (None, *MERGE_MODES):
             raise ContradictionError(f"merge_mode={mode!r:.40} is not a merge mode of Keras")
-        forward, backward = directions
+        if mode not in (None, "concat") and forward.cell.output != backward.cell.output:
+            raise UnsupportedError(f"merge_mode={mode!r} needs directions of one size")
         ends = {"forward": forward, "backward": backward, "merge_mode": mode}
         return cls(index=index, **ends, **config.shared, **options)
 
