@@ -105,8 +105,8 @@ def forms() -> list[Cell]:
 
 def layers() -> list[Cell | Dense]:
     """Each form of each cell, and Dense."""
-    dense = [Dense(name="d", index="0", features=M, units=K, use_bias=b) for b in (True, False)]
-    return [*forms(), *dense]
+    shared = {"name": "d", "index": "0", "features": M, "units": K, "activation": "linear"}
+    return [*forms(), *(Dense(**shared, use_bias=use_bias) for use_bias in (True, False))]
 
 
 def equations(layer: Cell | Dense, *activations: str) -> list[Equation]:

@@ -64,7 +64,7 @@ class TensorNames:
         """
         shapes, node = self.network.node_shapes[tap.node], self.network.nodes[tap.node]
         directions = node.layer.directions
-        if not shapes.final or tap.output >= max(1, shapes.joined):
+        if not shapes.final or tap.output >= shapes.joined:
             return self.of(tap)
         if node.layer.last_step and self.bases[tap.node] == self.bases[node.sources[0].node]:
             return f"{self.bases[tap.node]}_{{{shapes.steps}-1}}"

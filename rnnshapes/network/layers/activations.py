@@ -27,8 +27,8 @@ class Activation(LayerOfClass):
     """
 
     activation: str
-    function: Elementwise | None = None
-    options: tuple[tuple[str, Any], ...] = ()
+    function: Elementwise | None
+    options: tuple[tuple[str, Any], ...]
 
     keras_classes = ("Activation", "ReLU", "LeakyReLU", "ELU")
     output_symbol = "a"
@@ -75,10 +75,9 @@ class Activation(LayerOfClass):
 
 @dataclass(frozen=True, kw_only=True)
 class Softmax(Layer):
-    """The softmax along one axis, counted from the last one; ``rank`` is the number of axes."""
+    """The softmax along one axis, counted from the last one."""
 
     axis: int
-    rank: int
 
     keras_classes = ("Softmax",)
     output_symbol = "a"
@@ -87,8 +86,7 @@ class Softmax(Layer):
     def from_config(cls, config: LayerConfig) -> Self:
         if config.masked:
             raise UnsupportedError("Softmax with a mask is not supported")
-        axis = config.axis(config.options.get("axis", -1))
-        return cls(axis=axis, rank=config.rank, **config.shared)
+        return cls(axis=config.axis(config.options.get("axis", -1)), **config.shared)
 
     @property
     def label(self) -> str:
@@ -103,17 +101,17 @@ class Softmax(Layer):
         return self.axis == -1
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
-        return activate_along(ops, "softmax", inputs[0], self.axis, self.rank)
+        return activate_along(ops, "softmax", inputs[0], self.axis)
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
         return {"axis": self.axis}
 
 
-def activate_along(ops: LayerOps, activation: str, x: Tensor, axis: int, rank: int) -> Tensor:
-    """Apply softmax or log_softmax along an axis of x, counted from the last of ``rank`` axes."""
+def activate_along(ops: LayerOps, activation: str, x: Tensor, axis: int) -> Tensor:
+    """Apply softmax or log_softmax along an axis of x, counted from the last one."""
     if axis == -1:
         return ops.activate(activation, x)
-    order = [*range(rank)]
+    order = [*range(ops.rank(x))]
     order[axis], order[-1] = order[-1], order[axis]
     turned = Transposed(tuple(order))
     return ops.rearrange(ops.activate(activation, ops.rearrange(x, turned)), turned)
@@ -184,4 +182,4 @@ class PReLU(Layer):
         return ops.activate("relu", inputs[0]) - w.alpha * below
 
     def keras_arguments(self, size_of: SizeOf) -> dict[str, Any]:
-        return {"shared_axes": list(self.shared_axes) or None}
+        return {"shared_axes": list(self.shared_axes)}

@@ -45,9 +45,9 @@ class Attending(Layer):
     weights are the second output, ``masked`` that an input has a mask.
     """
 
-    causal: bool = False
-    returns_attention: bool = False
-    masked: bool = False
+    causal: bool
+    returns_attention: bool
+    masked: bool
 
     output_symbol = "ctx"
     stepwise = False
@@ -84,7 +84,7 @@ class Attention(Attending):
     """softmax(q kᵀ) v; with ``score_mode`` concat, the scores are Σ tanh(q + k)."""
 
     use_scale: bool = False
-    score_mode: str = "dot"
+    score_mode: str
 
     keras_classes = ("Attention",)
     takes_list = True

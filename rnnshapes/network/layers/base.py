@@ -307,7 +307,7 @@ class Broadcast(Layer):
     last).
     """
 
-    unit_axes: tuple[tuple[int, int], ...] = ()
+    unit_axes: tuple[tuple[int, int], ...]
 
     def own_shapes(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
         return with_unit_axes(shapes, self.unit_axes)

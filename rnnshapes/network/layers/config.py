@@ -27,8 +27,6 @@ OPERATION_MODULES = ("keras.ops", "keras.src.ops", "keras.src.activations")
 #: Other names of activations in Keras, and activations that are not supported.
 _ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 _OTHER_ACTIVATIONS = ("glu", "sparsemax", "threshold")
-#: Sizes that Keras also takes as a list of one.
-_LISTED_SIZES = ("kernel_size", "strides", "pool_size", "dilation_rate")
 
 
 class Source(NamedTuple):
@@ -359,16 +357,15 @@ def require_keras_class(part: Config) -> None:
 
 
 def size_in(config: Config, option: str, default: Any = None) -> int:
-    """Return a size in a config, where Keras may write it as a list of one.
+    """Return a size in a config.
 
     Raises ContradictionError for anything but an integer from 1 to 2**63 - 1.
     """
     if option not in config and default is None:
         raise ContradictionError(f"its config has no {option}")
     value = config.get(option, default)
-    is_listed = option in _LISTED_SIZES and isinstance(value, list | tuple) and len(value) == 1
     try:
-        number = operator.index(value[0] if is_listed else value)
+        number = operator.index(value)
     except TypeError:
         number = 0
     if not 0 < number < 2**63:

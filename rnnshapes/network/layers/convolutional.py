@@ -128,8 +128,8 @@ class Convolution(Windowed):
     """Base class of convolutions: each window is multiplied with a kernel."""
 
     features: Dim
-    activation: str = "linear"
-    use_bias: bool = True
+    activation: str
+    use_bias: bool
 
     output_symbol = "u"
 
@@ -320,7 +320,7 @@ class ConvTranspose(Convolution):
     def windows_in(config: LayerConfig, size: str, fill: float = 0.0) -> dict[str, Any]:
         config.require(data_format="channels_last", output_padding=None, dilation_rate=1)
         config.require_rank(1)
-        k, stride = config.size(size), config.size("strides", 1)
+        (k,), (stride,) = config.sizes(size, 1), config.sizes("strides", 1, 1)
         mode, time = str(config.options.get("padding", "valid")), config.shape[1]
         if mode not in ("valid", "same"):
             raise ContradictionError(
@@ -388,12 +388,11 @@ class ConvLSTM(Windowed):
 
     features: Dim
     cell: ConvLSTMCell
-    return_sequences: bool = False
-    reverse: bool = False
+    return_sequences: bool
+    reverse: bool
 
     keras_classes = ("ConvLSTM1D", "ConvLSTM2D")
     output_symbol = "h"
-    uses_mask = True
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:

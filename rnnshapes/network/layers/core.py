@@ -28,8 +28,7 @@ class Input(Layer):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        shape = config.options.get("batch_shape") or config.options.get("batch_input_shape")
-        sizes = list(shape or ())[1:]
+        sizes = list(config.options.get("batch_shape") or ())[1:]
         integers = bool(config.options.get("integers"))
         letters = ["T", *[""] * (len(sizes) - 2), "D"]
         if len(sizes) == 1:
@@ -52,8 +51,8 @@ class Dense(Layer):
 
     features: Dim
     units: Dim
-    activation: str = "linear"
-    use_bias: bool = True
+    activation: str
+    use_bias: bool
 
     keras_classes = ("Dense",)
 

@@ -23,7 +23,7 @@ class Embedding(Layer):
 
     words: Dim
     features: Dim
-    mask_zero: bool = False
+    mask_zero: bool
 
     keras_classes = ("Embedding",)
     output_symbol = "e"

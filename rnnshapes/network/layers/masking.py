@@ -13,7 +13,7 @@ from typing import Any, Self
 from rnnshapes.cells.cell import SizeOf
 from rnnshapes.errors import ContradictionError, UnsupportedError
 from rnnshapes.network.layers.base import Layer, Masks
-from rnnshapes.network.layers.config import LayerConfig
+from rnnshapes.network.layers.config import LayerConfig, as_float32
 from rnnshapes.ops.interface import LayerOps, Tensor
 
 
@@ -25,7 +25,7 @@ class Masking(Layer):
     (``keras/src/ops/numpy.py``, ``not_equal``).
     """
 
-    value: float = 0.0
+    value: float
 
     keras_classes = ("Masking",)
     output_symbol = "m"
@@ -41,8 +41,8 @@ class Masking(Layer):
             raise ContradictionError(f"mask_value={value!r} is not a number")
         value = float(value)
         if config.dtype != "float64":  # what Keras compares with
-            value = struct.unpack("f", struct.pack("f", value))[0]
-        return cls(value=float(value), **config.shared)
+            value = as_float32(value)
+        return cls(value=value, **config.shared)
 
     @property
     def makes_mask(self) -> bool:

@@ -25,8 +25,8 @@ class Normalizing(Layer):
 
     features: Dim
     epsilon: float
-    center: bool = True
-    scale: bool = True
+    center: bool
+    scale: bool
 
     output_symbol = "n"
 

@@ -67,7 +67,7 @@ class Operation(Layer):
     arguments: tuple[Any, ...]
     options: tuple[tuple[str, Any], ...] = ()
 
-    functions: ClassVar[Mapping[str, str]] = {}
+    functions: ClassVar[Mapping[str, str]]
     passes_mask = False
     takes_list = True
 
@@ -141,11 +141,7 @@ class GetItem(Operation):
             selection = Selection(key, (None,) * len(key))
             return cls(selection=selection, last_step=True, stepwise=True, **options)
         cut = _CutAxes(config)
-        if (
-            isinstance(parts[-1], slice)
-            and parts[:-1] == [WHOLE] * (axes - 1)
-            and not cut.is_time(axes - 1)
-        ):
+        if isinstance(parts[-1], slice) and parts[:-1] == [WHOLE] * (axes - 1):
             last = Selection((Ellipsis, parts[-1]), (None, cut.length(axes - 1, parts[-1])))
             return cls(selection=last, stepwise=True, **options)
         lengths, axis = [], 0
@@ -239,7 +235,7 @@ class Combination(Broadcast, Operation):
 
     stepwise: bool = True
     is_boolean: bool = False
-    added_along: int | None = None
+    added_along: int | None
 
     functions: ClassVar = {
         "Add": "add",
@@ -562,7 +558,6 @@ class ActivationOperation(Operation):
     activation: str
     function: Elementwise | None = None
     axis: int = -1
-    rank: int = 0
 
     functions: ClassVar = {
         **{
@@ -608,9 +603,8 @@ class ActivationOperation(Operation):
             options["function"], names = relu_function(config)
             options["options"] = tuple((name, config.options.get(name)) for name in names)
         elif activation in ("softmax", "log_softmax"):
-            rank = config.rank
             axis = config.axis(config.options.get("axis", -1))
-            options |= {"axis": axis, "rank": rank, "options": (("axis", axis),)}
+            options |= {"axis": axis, "options": (("axis", axis),)}
         elif activation in ("soft_shrink", "hard_shrink"):
             config.require(threshold=0.5)
         else:
@@ -634,7 +628,7 @@ class ActivationOperation(Operation):
         x = inputs[0]
         if self.function is not None:
             return ops.elementwise(x, self.function)
-        return activate_along(ops, self.activation, x, self.axis, self.rank)
+        return activate_along(ops, self.activation, x, self.axis)
 
     def call_keras(self, keras: Any, inputs: Sequence[Any]) -> Any:
         if self.type == "ReLU":  # keras.ops.relu has no constants
@@ -670,8 +664,8 @@ class Cast(Operation):
     """The tensor in another dtype, or in the one that it has, which keeps the mask."""
 
     casts_to: str | None = ""
-    from_boolean: bool = False
-    keeps_mask: bool = False
+    from_boolean: bool
+    keeps_mask: bool
 
     functions: ClassVar = {"Cast": "cast"}
     keras_classes = (f"{OPERATION}Cast",)
@@ -909,8 +903,6 @@ _MOVES: Mapping[str, Callable[[LayerConfig], _Move]] = {
 class JoinOperation(Join, Operation):
     """Tensors joined along an axis; Stack gives each a new axis of length 1 first."""
 
-    rank: int
-
     functions: ClassVar = {"Concatenate": "concatenate", "Stack": "stack"}
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)
 
@@ -921,14 +913,14 @@ class JoinOperation(Join, Operation):
             raise UnsupportedError(
                 "it is called on a value that is not a tensor, which is not supported"
             )
-        rank = config.rank + config.class_name.endswith("Stack")
-        axis = config.axis(config.options.get("axis"), rank)
-        if config.class_name.endswith("Stack"):
+        is_stack = config.class_name.endswith("Stack")
+        axis = config.axis(config.options.get("axis"), config.rank + is_stack)
+        if is_stack:
             new = tuple((*shape, Dim.of(1)) for shape in config.shapes)
             fields = {**cls.along(replace(config, shapes=new), -1), "axis": axis}
         else:
             fields = cls.along(config, axis)
-        return cls(rank=rank, options=(("axis", axis),), **fields, **described(config))
+        return cls(options=(("axis", axis),), **fields, **described(config))
 
     @property
     def stepwise(self) -> bool:
@@ -936,7 +928,7 @@ class JoinOperation(Join, Operation):
 
     def call(self, ops: LayerOps, inputs: Sequence[Tensor], w: Any, masks: Masks) -> Tensor:
         if self.type == "Stack":
-            key = (*(WHOLE,) * (self.rank + self.axis), None)
+            key = (*(WHOLE,) * (ops.rank(inputs[0]) + 1 + self.axis), None)
             new_axis = Selection(key, (None,) * len(key))
             inputs = [ops.rearrange(x, new_axis) for x in inputs]
         return super().call(ops, inputs, w, masks)
@@ -951,7 +943,7 @@ class SplitOperation(Operation):
     """
 
     selections: tuple[Selection, ...]
-    counts: tuple[tuple[Dim, Dim, int], ...] = ()
+    counts: tuple[tuple[Dim, Dim, int], ...]
 
     functions: ClassVar = {"Split": "split"}
     keras_classes = (f"{OPERATION}Split",)
@@ -1029,7 +1021,7 @@ class Product(Operation):
     """Sums of products of two tensors, or of a tensor and an array on either side."""
 
     contraction: Contraction
-    constant_shape: Shape = ()
+    constant_shape: Shape
 
     functions: ClassVar = {"Matmul": "matmul", "Einsum": "einsum"}
     keras_classes = tuple(f"{OPERATION}{name}" for name in functions)

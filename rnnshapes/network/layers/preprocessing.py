@@ -30,7 +30,7 @@ class Rescaling(Layer):
     """
 
     scale: float
-    offset: float = 0.0
+    offset: float
 
     keras_classes = ("Rescaling",)
     output_symbol = "s"

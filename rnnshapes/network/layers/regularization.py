@@ -22,7 +22,7 @@ _RATE_OPTIONS = {"GaussianNoise": "stddev"}
 class Inactive(LayerOfClass):
     """Dropout and others: at inference the output is the input."""
 
-    rate: float | None = None
+    rate: float | None
 
     keras_classes = (
         *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),

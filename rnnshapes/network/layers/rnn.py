@@ -46,12 +46,12 @@ class RecurrentLayer(Layer):
     other frameworks than Keras.
     """
 
-    return_sequences: bool = False
+    return_sequences: bool
     return_state: bool = False
     stateful: bool = False
     zero_output_for_mask: bool = False
     unroll: bool = False
-    option_notes: tuple[str, ...] = ()
+    option_notes: tuple[str, ...]
     runtime_differences: str = ""
     input_order: bool = False
 
@@ -174,7 +174,7 @@ class Bidirectional(RecurrentLayer):
 
     forward: Direction
     backward: Direction
-    merge_mode: str | None = "concat"
+    merge_mode: str | None
 
     keras_classes = ("Bidirectional",)
 
@@ -256,7 +256,7 @@ class WholeRecurrence(Layer):
     """A recurrent layer that is computed as a whole, inside another layer."""
 
     layer: RecurrentLayer
-    masked: bool = False
+    masked: bool
 
     output_symbol = "h"
     stepwise = False

@@ -41,9 +41,9 @@ class TimeDistributed(Layer):
 
     inner: Layer
     rank: int
-    outer_levels: int = 1
-    in_model: bool = False
-    stays_inside: bool = False
+    outer_levels: int
+    in_model: bool
+    stays_inside: bool
     stepwise: bool = True
 
     keras_classes = ("TimeDistributed",)
