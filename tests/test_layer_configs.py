@@ -260,6 +260,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("refused", {"kernel_size": 3}, S),
     ],
     "Conv2D": [
+        ("refused", {**KERNEL, "kernel_size": [3]}, IMAGES),
         ("refused", {**KERNEL, "padding": "causal"}, IMAGES),
         ("supported", {**KERNEL, "kernel_size": [3, 2]}, IMAGES),
         ("refused", {**KERNEL, "kernel_size": [3, 2, 1]}, IMAGES),
@@ -277,6 +278,8 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("unsupported", {**KERNEL, "output_padding": 1}, S),
         ("unsupported", {**KERNEL, "dilation_rate": 2}, S),
         ("supported", {**KERNEL, "dilation_rate": [1]}, S),
+        ("supported", {**KERNEL, "kernel_size": [3], "strides": [2]}, S),
+        ("refused", {**KERNEL, "strides": [2, 1]}, S),
         ("unsupported", KERNEL, IMAGES),
     ],
     "ConvLSTM1D": [
@@ -564,6 +567,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "TimeDistributed": [
         ("supported", {"layer": inner("Dense")}, S),
         ("unsupported", {"layer": inner("Dense")}, F),
+        ("unsupported", {"layer": inner("Dense")}, S, S),
         ("supported", {"layer": inner("LSTM")}, IMAGES),
         ("unsupported", {"layer": inner("LSTM")}, S),
         ("unsupported", {"layer": inner("LSTM", stateful=True)}, IMAGES),
@@ -596,6 +600,15 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
             IMAGES,
         ),
         ("supported", {"layer": inner("TimeDistributed", layer=inner("Dense"))}, IMAGES),
+        ("unsupported", {"layer": inner("Add")}, IMAGES),
+        ("unsupported", {"layer": inner("Attention")}, IMAGES),
+        ("unsupported", {"layer": inner("InputLayer", batch_shape=(None, 8, 4))}, IMAGES),
+        ("unsupported", {"layer": inner("Masking")}, IMAGES),
+        (
+            "supported",
+            {"layer": inner("Embedding", input_dim=9, output_dim=3, mask_zero=True)},
+            S,
+        ),
     ],
     "Dense": [
         ("supported", {"units": 2}, S),
@@ -626,11 +639,31 @@ def test_configs_are_supported_or_refused(kind: str) -> None:
         assert found == expected, (options, shapes)
 
 
+KNOWN = (*supported_classes(), "CuDNNLSTM", "CuDNNGRU", "LSTMCell", "Own")
+RECURRENT = {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "CuDNNLSTM", "CuDNNGRU"}
+POOLING = {f"Global{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2, 3)}
+
+
 def test_classes_are_told_apart_by_their_inputs() -> None:
-    recurrent = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "CuDNNLSTM", "CuDNNGRU")
-    sequential = ("Conv1D", "SeparableConv1D", "MaxPooling1D", "ZeroPadding1D", "Cropping1D")
-    others = ("Dense", "Conv2D", "MaxPooling2D", "LayerNormalization", "Own", "LSTMCell", "Add")
-    assert all(map(registry.is_recurrent, recurrent))
-    assert not any(map(registry.is_recurrent, (*sequential, *others)))
-    assert all(map(registry.takes_sequence, (*recurrent, *sequential, "Masking")))
-    assert not any(map(registry.takes_sequence, others))
+    assert {kind for kind in KNOWN if registry.is_recurrent(kind)} == RECURRENT
+    assert {kind for kind in KNOWN if registry.takes_sequence(kind)} == RECURRENT | {
+        *("Conv1D", "Conv1DTranspose", "DepthwiseConv1D", "SeparableConv1D", "MaxPooling1D"),
+        *("AveragePooling1D", "ZeroPadding1D", "Cropping1D", "UpSampling1D"),
+        *("Masking", "TimeDistributed"),
+    }
+
+
+def test_attention_alone_has_arguments_by_name() -> None:
+    options = ("use_causal_mask", "return_attention_scores")
+    named = [(kind, registry.call_inputs(kind), registry.call_options(kind)) for kind in KNOWN]
+    assert sorted(each for each in named if any(each[1:])) == [
+        ("AdditiveAttention", (), options),
+        ("Attention", (), options),
+        ("MultiHeadAttention", ("query", "value", "key"), (*options, "attention_mask")),
+    ]
+
+
+def test_numbers_of_some_layers_depend_on_masks() -> None:
+    found = {kind for kind in supported_classes() if registry.layer_class(kind).uses_mask}
+    cells = {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"}
+    assert found == {*cells, *POOLING, "Masking", "TimeDistributed"}

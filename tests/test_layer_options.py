@@ -9,8 +9,10 @@ import pytest
 
 from rnnshapes.network.assemble import LayerCall
 from rnnshapes.network.graph import Tap
+from rnnshapes.network.layers.base import Masks
 from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.constant import constant_of
+from rnnshapes.ops.symbolic import Symbol, SymbolicOps
 from tests.helpers.layer_calls import called_on, is_refused, is_supported, last_layer, network_of
 
 SEQUENCE, IMAGES, FEATURES = (6, 4), (6, 8, 4), (4,)
@@ -18,6 +20,10 @@ OPEN = (None, 4)
 X, Y = Source(0), Source(1)
 LSTM = {"class_name": "LSTM", "config": {"name": "inner", "units": 3}}
 CONV = {"class_name": "Conv1D", "config": {"name": "inner", "filters": 3, "kernel_size": 2}}
+EINSUM = {
+    "class_name": "EinsumDense",
+    "config": {"equation": "abc,cd->abd", "output_shape": (None, 3)},
+}
 LSTM_CELL = {"class_name": "LSTMCell", "config": {"name": "cell", "units": 3}}
 STACK = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL, LSTM_CELL]}}
 HIGH = {"class_name": "StackedRNNCells", "config": {"cells": [LSTM_CELL] * 32}}
@@ -231,6 +237,7 @@ UNSUPPORTED_OPERATIONS = [
     ("Reshape", {"newshape": (-1, 24, True)}, [SEQUENCE], (X,)),
     ("Reshape", {"newshape": (-1, 24, 0)}, [SEQUENCE], (X,)),
     ("Transpose", {"axes": (1, 0, 2)}, [SEQUENCE], (X,)),
+    ("Transpose", {"axes": None}, [SEQUENCE], (X,)),
     ("Squeeze", {"axis": 1}, [SEQUENCE], (X,)),
     ("Squeeze", {"axis": 1}, [(1,)], (X,)),
     ("Split", {"indices_or_sections": 40, "axis": 1}, [(40, 4)], (X,)),
@@ -403,6 +410,14 @@ SHOWN: list[tuple[str, Any, Any, str, str]] = [
     ),
     ("TimeDistributed", inner(LSTM), [IMAGES], "TimeDistributed(LSTM(M))", "N T M"),
     ("TimeDistributed", inner(CONV), [IMAGES], "TimeDistributed(Conv1D(F))", "N T 7 F"),
+    *(
+        ("TimeDistributed", {"layer": part}, [IMAGES], f"TimeDistributed({label})", shape)
+        for part, label, shape in (
+            ({"class_name": "PReLU", "config": {"name": "own"}}, "PReLU", "N T 8 D"),
+            ({"class_name": "Normalization", "config": {"axis": 1}}, "Normalization", "N T 8 D"),
+            (EINSUM, "EinsumDense(abc,cd->abd)", "N T 8 K"),
+        )
+    ),
     ("Attention", {}, [SEQUENCE, (5, 4)], "Attention", "N T1 D1"),
     (
         "MultiHeadAttention",
@@ -466,3 +481,67 @@ def test_operation_is_shown_with_its_numbers(
     network = network_of(OPERATION + kind, options, *shapes, arguments=arguments)
     assert network.nodes[-1].layer.label == label
     assert " ".join(map(str, network.output_shapes.shapes[0])) == shape
+
+
+@pytest.mark.parametrize(
+    ("shapes", "stepwise"),
+    [
+        ([SEQUENCE, SEQUENCE, FEATURES], True),
+        ([FEATURES, FEATURES], True),
+        ([SEQUENCE, (6, 1)], True),
+        ([(1, 4), SEQUENCE], False),
+        ([SEQUENCE, ()], False),
+        ([IMAGES, FEATURES], False),
+        ([IMAGES, (8, 4)], False),
+        ([IMAGES, IMAGES], True),
+        ([FEATURES, ()], False),
+    ],
+)
+def test_merged_tensors_may_have_steps_of_their_own(shapes: Any, *, stepwise: bool) -> None:
+    for kind in ("Add", "Multiply", "Minimum"):
+        assert called_on(kind, {}, *shapes).stepwise is stepwise
+
+
+@pytest.mark.parametrize("mask_zero", [False, True])
+def test_embedding_notes_the_masked_word(mask_zero: bool) -> None:
+    words = LayerCall("x", "InputLayer", {"batch_shape": (None, 6), "integers": True})
+    config = {"input_dim": 9, "output_dim": 3, "mask_zero": mask_zero}
+    layer = last_layer(words, LayerCall("e", "Embedding", config, (Tap(0),)))
+    assert is_supported(layer)
+    assert (len(layer.notes), layer.makes_mask) == (mask_zero, mask_zero)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "text"),
+    [
+        ([SEQUENCE, FEATURES], "a + b"),
+        ([SEQUENCE, ()], "a + b[:, None, None]"),
+        ([(), SEQUENCE], "a[:, None, None] + b"),
+        ([IMAGES, (8, 4)], "a + b[:, None]"),
+    ],
+)
+def test_new_axes_of_merged_tensors_are_written(shapes: Any, text: str) -> None:
+    network = network_of("Add", {}, *shapes)
+    layer, tape = network.nodes[-1].layer, []
+    given = [each.shapes[0] for each in network.node_shapes[:-1]]
+    inputs = [Symbol(*named, tape) for named in zip("ab", layer.own_shapes(given), strict=True)]
+    assert layer.call(SymbolicOps(), inputs, None, Masks()).text == text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "of_numbers", "of_booleans"),
+    [
+        *(("float32", True, True), ("float64", False, True), ("float16", True, True)),
+        *(("bfloat16", True, True), ("int32", False, False), (None, False, False)),
+    ],
+)
+def test_booleans_may_be_cast_to_wider_numbers(
+    dtype: str | None, of_numbers: bool, of_booleans: bool
+) -> None:
+    x = LayerCall("x", "InputLayer", {"batch_shape": (None, *SEQUENCE)})
+    compared = LayerCall("g", f"{OPERATION}Greater", {}, (Tap(0),), arguments=(X, 0.5))
+    for source, expected in ((0, of_numbers), (1, of_booleans)):
+        cast = LayerCall("c", f"{OPERATION}Cast", {"dtype": dtype}, (Tap(source),), arguments=(X,))
+        layer = last_layer(x, compared, cast)
+        assert is_supported(layer) is expected
+        assert not expected or (layer.casts_to, layer.is_boolean) == (dtype, False)

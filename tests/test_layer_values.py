@@ -204,6 +204,11 @@ ATTENTIONS: list[Case] = [
         {"num_heads": 3, "key_dim": 2, "output_shape": 7},
         [SEQUENCE, (5, 4), (5, 4)],
     ),
+    (
+        "MultiHeadAttention",
+        {"num_heads": 2, "key_dim": 3, "value_dim": 5, "use_gate": True, "dropout": 0.5},
+        [SEQUENCE, (5, 4)],
+    ),
 ]
 CASES = [
     *(SHAPES + POOLS + CONVOLUTIONS + NORMALIZATIONS),
@@ -218,6 +223,7 @@ MASKED = [
     for case in ON_SEQUENCES
     if case[:2] not in UNMASKED and "data_format" not in case[1] and FEATURES not in case[2]
 ]
+MASKED += [case for case in POOLS if case[2] == [IMAGES] and "data_format" not in case[1]]
 #: Those that take several tensors as arguments, and not in a list.
 SPREAD = ("MultiHeadAttention",)
 #: Operations that may be said to mix steps although they do not.
@@ -343,3 +349,22 @@ def test_stepwise_layer_treats_steps_alike(case: Case) -> None:
         and np.allclose(a[:, :-1], c[:, :-1], rtol=1e-4)
     )
     assert network.nodes[-1].layer.stepwise is alike or (alike and case[0] in CAUTIOUS)
+
+
+#: The least length of a vector that Keras divides by.
+SHORTEST = {"UnitNormalization": 1e-12, "Dot": 1e-7}
+
+
+@pytest.mark.parametrize("kind", SHORTEST)
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_very_short_vectors_are_divided_as_by_keras(kind: str, share: float) -> None:
+    case: Case = (kind, {"axes": 1, "normalize": True}, [FEATURES, FEATURES])
+    case = case if kind == "Dot" else (kind, {}, [FEATURES])
+    x, *others = (each.astype("float64") for each in arrays_of(case))
+    x *= share * SHORTEST[kind] / np.linalg.norm(x, axis=1, keepdims=True)
+    found, _ = computed(network_around(case, new_layer(case)), [x, *others], [None] * len(case[2]))
+    expected = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), SHORTEST[kind])
+    for each in others:
+        unit = each / np.linalg.norm(each, axis=1, keepdims=True)
+        expected = (expected * unit).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

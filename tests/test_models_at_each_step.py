@@ -15,6 +15,7 @@ import rnnshapes
 from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.base import Masks
+from rnnshapes.network.layers.config import Source
 from rnnshapes.network.summary import inspect_network
 from rnnshapes.ops.numpy_ops import NumpyOps
 from tests.helpers.models import randomized, sequential
@@ -68,6 +69,16 @@ def test_mask_inside_adds_one_note() -> None:
     assert skipping.notes[-1].topic == "use"
 
 
+@pytest.mark.parametrize("missing", ["", "unroll", "zero_output_for_mask", "mask"])
+def test_unrolled_mask_in_reverse_is_unsupported_inside(missing: str) -> None:
+    """Keras sets the wrong steps to zero."""
+    options = {"units": 5, "return_sequences": True, "go_backwards": True, "unroll": True}
+    options |= {"zero_output_for_mask": True, missing: False}
+    front = "Dropout" if missing == "mask" else "Masking"
+    network = chain((3, 5, 4), (front, {}, 1, 0), ("GRU", options, 1, 1))
+    assert [node.name for node in network.unsupported] == ["layer1"] * (missing == "")
+
+
 def test_mask_of_an_inner_model_stays_there() -> None:
     layers = (("Masking", {}, 2, 0), ("Flatten", {}, 2, 1), (*GRU, 1, 1))
     network = chain((2, 3, 5, 4), *layers)
@@ -99,6 +110,32 @@ def test_layer_inside_uses_no_outer_mask(shape: Any, before: Any) -> None:
     """Keras gives it one number for each step, or passes a mask of more axes on."""
     network = chain(shape, ("Masking", {}, 0, 0), *before, (*GRU, 1, 1))
     assert [node.layer.name for node in network.unsupported] == [f"layer{1 + len(before)}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "supported"),
+    [
+        ("Dense", {"units": 6}, True),
+        ("Flatten", {}, True),
+        ("MaxPooling1D", {}, True),
+        ("LSTM", {"units": 6}, False),
+        ("Bidirectional", {"layer": {"class_name": "GRU", "config": {"units": 6}}}, False),
+        ("GlobalMaxPooling1D", {}, False),
+        ("GlobalAveragePooling1D", {}, False),
+        ("Masking", {}, False),
+        ("ConvLSTM1D", {"filters": 2, "kernel_size": 2}, False),
+    ],
+)
+def test_only_layers_without_masks_are_wrapped_behind_one(
+    kind: str, config: Any, supported: bool
+) -> None:
+    """Keras gives the wrapped layer none of the right shape."""
+    part = {"class_name": kind, "config": {"name": "own", **config}}
+    shape = (3, 5, 7, 4) if kind == "ConvLSTM1D" else (3, 5, 4)
+    for front, expected in (("Dropout", kind != "Masking"), ("Masking", supported)):
+        network = chain(shape, (front, {}, 0, 0), ("TimeDistributed", {"layer": part}, 0, 0))
+        assert [node.name for node in network.unsupported] == ["layer1"] * (not expected)
+        assert not expected or masked(network) == [front == "Masking"] * 2
 
 
 @pytest.mark.parametrize("nesting", [1, 2, 3])
@@ -141,6 +178,71 @@ def test_recurrence_inside_computes_what_keras_computes(made: Any) -> None:
         found = layer.call(NumpyOps(), [x], w, Masks([given], kept))
         assert kept is None
         np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["Multiply", "Maximum", "Minimum"])
+def test_masks_inside_choose_the_factors(kind: str) -> None:
+    """The last layer of a model uses the masks of its inputs, and passes none on."""
+    x = LayerCall("x", "InputLayer", {"batch_shape": (None, 3, 5, 4)})
+    made = [LayerCall(name, "Masking", {}, (Tap(0),), nesting=1) for name in "ab"]
+    last = LayerCall("last", kind, {}, (Tap(1), Tap(2)), nesting=1, models_ended=1)
+    layer = assemble(LayerGraph((x, *made, last), (Tap(3),))).nodes[-1].layer
+    rng = np.random.default_rng(4)
+    one, other = rng.standard_normal((2, 2, 3, 5, 4))
+    first, second = (each[..., None] for each in rng.random((2, 2, 3, 5)) < 0.6)
+    masks = [first[..., 0], second[..., 0]]
+    assert layer.mask([one, other], masks) is None
+    found = layer.call(NumpyOps(), [one, other], None, Masks(masks, None))
+    if kind == "Multiply":
+        product = np.where(first, one, 1) * np.where(second, other, 1)
+        expected = np.where(first | second, product, 0)
+    else:
+        chosen = np.maximum(one, other) if kind == "Maximum" else np.minimum(one, other)
+        expected = np.where(first & second, chosen, np.where(second, other, one))
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "shape", "dims", "stepwise"),
+    [
+        ("keras.ops.Sum", {"axis": -1}, (6, 4), "N T", False),
+        ("keras.ops.Sum", {"axis": -1, "keepdims": True}, (6, 4), "N T 1", True),
+        ("keras.ops.ExpandDims", {"axis": -1}, (6,), "N D 1", False),
+        ("keras.ops.Split", {"indices_or_sections": 2, "axis": -1}, (6, 4), "N T 2, N T 2", False),
+        ("Dense", {"units": 5}, (6, 4), "N T K", True),
+        ("Flatten", {}, (6, 4, 3), "N T 4D", True),
+        ("keras.ops.GetItem", {}, (6, 4, 3), "N T D", True),
+    ],
+)
+def test_steps_have_features_inside_and_outside(
+    kind: str, config: Any, shape: tuple[int, ...], dims: str, *, stepwise: bool
+) -> None:
+    """Other models give and take all steps at once."""
+    arguments: tuple[Any, ...] = (Source(0),) if "ops" in kind else ()
+    arguments += ((slice(None), -1),) if "GetItem" in kind else ()
+    x = LayerCall("x", "InputLayer", {"batch_shape": (None, *shape)})
+    call = LayerCall("c", kind, config, (Tap(0),), nesting=1, models_ended=1, arguments=arguments)
+    network = assemble(LayerGraph((x, call), (Tap(1),)))
+    assert not network.unsupported
+    shapes = network.node_shapes[-1].shapes
+    assert ", ".join(" ".join(map(str, each)) for each in shapes) == dims
+    assert network.nodes[-1].layer.stepwise is stepwise
+
+
+@pytest.mark.parametrize(
+    ("kind", "nesting", "rounds"),
+    [
+        *(("Dense", 0, True), ("Dense", 1, True), ("Dense", 2, True)),
+        *(("LayerNormalization", 0, True), ("LayerNormalization", 1, False)),
+        ("LayerNormalization", 2, False),
+    ],
+)
+def test_wrapper_alone_rounds_the_input_of_norms(kind: str, nesting: int, rounds: bool) -> None:
+    """A model inside receives what the layers before it give."""
+    part = {"class_name": kind, "config": {"name": "own", "units": 6}}
+    call = (kind, part["config"], nesting, 0)
+    call = call if nesting else ("TimeDistributed", {"layer": part}, 0, 0)
+    assert chain((2, 3, 5, 4), call).nodes[-1].layer.rounds_input is rounds
 
 
 def test_model_without_layers_has_one_row(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rnnshapes.cells.frameworks import FrameworkLSTM, FrameworkRNN
@@ -15,6 +16,7 @@ from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.graph import OLD_HARD_SIGMOID, UNROLLED_MASK, Network, Tap
 from rnnshapes.network.layers.config import (
+    LAST_INPUT,
     LayerConfig,
     Namer,
     Source,
@@ -28,6 +30,7 @@ from rnnshapes.network.naming import TensorNames, state_name
 from rnnshapes.network.structure import ModelStructure, facts
 from rnnshapes.network.summary import inspect_network
 from rnnshapes.network.symbolic import NodeShapes
+from rnnshapes.ops.constant import Constant
 from rnnshapes.ops.dims import Dim
 from rnnshapes.ops.interface import KERAS2_HARD_SIGMOID
 from tests.helpers.layer_calls import Part, network
@@ -57,6 +60,7 @@ def taps_of(net: Network) -> list[Tap]:
 
 
 MASKING: Part = ("Masking", {})
+SCALE = Constant((0.5, -1.5, 2.0, 0.75), (4,), "float32")
 STATES = {"sources": (Tap(0),), "initial": (Tap(1, 1), Tap(1, 2))}
 NETWORKS: dict[str, Network] = {
     "sequence": network(rnn(), DENSE),
@@ -85,6 +89,8 @@ NETWORKS: dict[str, Network] = {
     "dropped": network(rnn(), ("Dropout", {"rate": 0.5}), DENSE),
     "convolved": network(("Conv1D", {"filters": 3, "kernel_size": 2}), rnn(), DENSE),
     "no recurrence": network(DENSE),
+    "head in front": network(DENSE, rnn(seq=False), ("RepeatVector", {"n": 5}), rnn()),
+    "scaled": network(rnn(seq=False), operation("Multiply", SCALE), DENSE),
     "stateful": network(rnn(stateful=True), DENSE, batch=4),
     "masked": network(MASKING, rnn(return_state=True), rnn(5, seq=False, go_backwards=True), DENSE),
     "masked, both": network(MASKING, both(), both(seq=False), DENSE),
@@ -133,6 +139,8 @@ NAMES: dict[str, tuple[str, str]] = {
     "dropped": ("x_t h_t h_t y_hat_t", ""),
     "convolved": ("x_t u_t h_t y_hat_t", ""),
     "no recurrence": ("x_t y_hat_t", ""),
+    "head in front": ("x_t y0_t h1_t s_t h2_t", "x_t y0_t h1_{T-1} s_t h2_t"),
+    "scaled": ("x_t h_t m_t y_hat_t", "x_t h_{T-1} m y_hat"),
     "stateful": ("x_t h_t y_hat_t", ""),
 }
 
@@ -182,6 +190,8 @@ PROPERTIES: dict[str, tuple[str, tuple[int, ...], int]] = {
     "called again": ("causal, recurrent, blocks, chain, sequence", (2, 3), 1),
     "convolved": ("chain, sequence", (3,), 1),
     "no recurrence": ("causal, recurrent, blocks, chain, sequence", (1,), 1),
+    "head in front": ("chain, sequence", (), 1),
+    "scaled": ("causal, recurrent, blocks, chain", (2, 3), 1),
     "stateful": ("causal, recurrent, chain, sequence", (2,), 1),
     "made state": ("sequence", (4,), 2),
     "flattened": ("chain, sequence", (1, 2, 3, 4), 1),
@@ -217,6 +227,8 @@ STEPS = {
     "states": "T T T",
     "given states": "T Tlast T T",
     "flipped": "T ~T T T",
+    "head in front": "T T Tlast ~R R",
+    "scaled": "T Tlast Tlast Tlast",
     "convolved": "T ~T' T' T'",
     "masked": "T T* T* ~Tlast Tlast",
     "masked, both": "T T* ~T* ~Tlast Tlast",
@@ -279,6 +291,18 @@ def test_layer_called_again_has_its_own_lengths(case: Any) -> None:
     found = [" ".join(map(str, each.shapes[0])) for each in net.node_shapes[1:]]
     assert ", ".join(found) == shapes
     assert [size for name, size in net.sizes.items() if "'" in name] == lengths
+
+
+def test_layer_called_again_keeps_other_lengths() -> None:
+    same = (
+        ("Conv1D", {**CONV, "padding": "same"}),
+        ("MaxPooling1D", {"strides": 1, "padding": "same"}),
+    )
+    for kind, options in same:
+        calls = ((kind, options, {"name": "c", "sources": (Tap(n),)}) for n in (0, 1))
+        net = network(("ZeroPadding1D", {"padding": 2}), *calls)
+        steps = [str(each.steps) for each in net.node_shapes[2:]]
+        assert (steps, net.sizes["T'"], "T''" in net.sizes) == (["T", "T'"], 10, False)
 
 
 def test_groups_may_divide_a_computed_size() -> None:
@@ -547,6 +571,8 @@ CALLS: list[tuple[tuple[Part, ...], str | None]] = [
         )
     ),
     ((rnn(return_state=True), called(GRU, initial=(Tap(1, 1), Tap(1, 2)))), ""),
+    ((rnn(return_state=True), called(both(), initial=(Tap(1, 1), Tap(1, 2)))), ""),
+    ((rnn(return_state=True), called(both(), initial=(Tap(1, 1), Tap(1, 2), Tap(1, 1)))), "c"),
     ((OWN, called(GRU, sources=(Tap(0),), initial=(Tap(1),))), "l1"),
     ((OWN, called(GRU, sources=(Tap(0),), initial=(Tap(1),), nesting=1)), "l1 c"),
     ((rnn(return_state=True), called(rnn()), called(rnn(), initial=(Tap(1, 1),))), None),
@@ -659,6 +685,59 @@ def test_calls_have_primes_and_names_of_recurrences() -> None:
     assert [name for node in net.nodes for name, _ in node.scans] == ["r", "r:2", "r:3"]
     assert net.widths == {name: {"h": 3, "c": 3} for name in ("r", "r:2", "r:3")}
     assert [node.group for node in NETWORKS["called again"].nodes[2:]] == ["d", "d"]
+
+
+@pytest.mark.parametrize(
+    ("part", "orders"),
+    [(rnn(), ((False,), (True,))), (both(), ((False, False), (True, True)))],
+)
+def test_outputs_in_order_of_inputs_are_not_reversed(part: Part, orders: Any) -> None:
+    """Keras returns steps in the order of processing; Bidirectional turns its backward ones."""
+    layer = network(part).nodes[-1].layer
+    turned = layer.map_directions(lambda d: replace(d, reverse=not d.reverse))  # type: ignore[attr-defined]
+    assert (layer.reversed_outputs, turned.reversed_outputs) == orders  # type: ignore[attr-defined]
+    for each in (layer, turned):
+        other = replace(each, input_order=True)
+        assert other.reversed_outputs == (False,) * len(layer.directions)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "exact"),
+    [
+        *((0.1, "float32", True), (1e30, "float32", True), (-1.5, "float32", True)),
+        *((0.1, "float16", False), (1e30, "float16", False), (-1.5, "float16", True)),
+        *((2.0**15, "float16", True), (2.0**16, "float16", False), (2049.0, "float16", False)),
+        *((0.1, "bfloat16", False), (-1.5, "bfloat16", True), (257.0, "bfloat16", False)),
+        *((2.0**100, "bfloat16", True), (float(1 + 2**-7), "bfloat16", True)),
+    ],
+)
+def test_masked_value_that_no_number_has_is_noted(value: float, dtype: str, exact: bool) -> None:
+    x = np.full((2, 3, 4), value, "float32")
+    x[1, 2, 3] = 0
+    notes = {}
+    for name in ("float32", dtype):
+        net = network(("Masking", {"mask_value": value}, {"computes_in": name}))
+        ((note, topic),) = inspect_network(net).layers[0].notes
+        assert (topic, f"{value:g}" in note) == ("use", True)
+        notes[name] = note
+    assert (notes[dtype] == notes["float32"]) is exact
+    steps = net.nodes[-1].layer.mask([x], [None])
+    assert steps.tolist() == ([[False] * 3, [False] * 2 + [True]] if exact else [[True] * 3] * 2)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", ["Attention", "AdditiveAttention", "MultiHeadAttention"])
+def test_attention_notes_what_hides_steps(kind: str, causal: bool, masked: bool) -> None:
+    heads, sources = kind == "MultiHeadAttention", (Tap(int(masked)), Tap(0))
+    products: Part = ("Dot", {"axes": 2}, {"sources": (Tap(0), Tap(0))})
+    for given in (False, True)[: 1 + heads]:
+        options = [("use_causal_mask", causal), *[("attention_mask", LAST_INPUT)] * given]
+        call = {"sources": (*sources, Tap(2))[: 2 + given], "call_options": tuple(options)}
+        net = network(MASKING, products, (kind, ATTENTION[1] if heads else {}, call))
+        assert not net.unsupported
+        notes = [note.topic for note in inspect_network(net).layers[-1].notes]
+        assert notes == ["use"] * (causal + masked + given)
 
 
 # --- Config of a layer ----------------------------------------------------------------------------
@@ -988,25 +1067,32 @@ COUNTS: dict[str, tuple[str, int, str, int]] = {
     ),
     "no recurrence": ("K(D+1)", 8, "N·T·D·K", 252),
 }
-#: Of each layer: name, sources, how often it is applied, and its own part of both counts.
-REPORTS: dict[str, list[tuple[str, str, str, int, int]]] = {
-    "last": [("l1", "x", "T", 128, 4704), ("l2", "l1", "1", 10, 56)],
+#: Of each layer: name, sources, axes before and after, how often it is applied, and its own part
+#: of both counts.
+REPORTS: dict[str, list[tuple[str, str, str, str, int, int]]] = {
+    "last": [
+        ("l1", "x", "N T D -> N M", "T", 128, 4704),
+        ("l2", "l1", "N M -> N K", "1", 10, 56),
+    ],
     "given states": [
-        ("l1", "x", "T", 128, 4704),
-        ("l2", "x l1", "T", 128, 4704),
-        ("l3", "l2", "T", 10, 336),
+        ("l1", "x", "N T D -> N M1", "T", 128, 4704),
+        ("l2", "x l1", "N T D -> N T M2", "T", 128, 4704),
+        ("l3", "l2", "N T M2 -> N T K", "T", 10, 336),
     ],
     "added": [
-        ("l1", "x", "T", 128, 4704),
-        ("l2", "l1", "T", 0, 0),
-        ("l3", "l1 l2", "T", 0, 0),
-        ("l4", "l3", "T", 10, 336),
+        ("l1", "x", "N T D -> N T M", "T", 128, 4704),
+        ("l2", "l1", "N T M -> N T M", "T", 0, 0),
+        ("l3", "l1 l2", "N T M -> N T M", "T", 0, 0),
+        ("l4", "l3", "N T M -> N T K", "T", 10, 336),
     ],
-    "called again": [("l1", "x", "T", 128, 4704), ("d", "l1", "2T", 20, 1344)],
+    "called again": [
+        ("l1", "x", "N T D -> N T M", "T", 128, 4704),
+        ("d", "l1", "N T M -> N T K", "2T", 20, 1344),
+    ],
     "convolved": [
-        ("l1", "x", "1", 21, 630),
-        ("l2", "l1", "T'", 128, 3920),
-        ("l3", "l2", "T'", 10, 280),
+        ("l1", "x", "N T D -> N T' F", "1", 21, 630),
+        ("l2", "l1", "N T' F -> N T' M", "T'", 128, 3920),
+        ("l3", "l2", "N T' M -> N T' K", "T'", 10, 280),
     ],
 }
 
@@ -1030,7 +1116,11 @@ def test_parameters_and_products_are_counted(name: str) -> None:
 def test_each_layer_has_its_own_counts(name: str) -> None:
     found = inspect_network(NETWORKS[name].with_sizes(N=7)).layers
     assert [
-        (each.name, " ".join(each.sources), each.applications, each.params, each.macs)
+        (
+            *(each.name, " ".join(each.sources)),
+            f"{' '.join(each.input_dims)} -> {' '.join(each.output_dims)}",
+            *(each.applications, each.params, each.macs),
+        )
         for each in found
     ] == REPORTS[name]
 
@@ -1054,6 +1144,25 @@ def test_counts_of_open_sizes_are_unknown() -> None:
     normal = inspect_network(network(("BatchNormalization", {}), rnn()))
     assert [layer.trainable_params for layer in normal.layers] == [6, 128]
     assert normal.layers[0].params == 12
+
+
+@pytest.mark.parametrize("kind", ["LayerNormalization", "PReLU", "GRU"])
+def test_weights_of_open_sizes_have_formulas(kind: str) -> None:
+    x = LayerCall("x", "InputLayer", {"batch_shape": (None, 6, None)})
+    call = LayerCall("l", kind, {"units": 4}, (Tap(0),))
+    (layer,) = inspect_network(assemble(LayerGraph((x, call), (Tap(1),)))).layers
+    found = [(each.shape, each.formula, each.params) for each in layer.weights]
+    assert (
+        found
+        == {
+            "LayerNormalization": [((None,), "D", None)] * 2,
+            "PReLU": [((6, None), "T·D", None)],
+            "GRU": [((None, 12), "3D·M", None), ((4, 12), "3M·M", 48), ((2, 12), "6M", 24)],
+        }[kind]
+    )
+    assert (layer.params, layer.bytes, layer.trainable_params) == (None, None, None)
+    gates = [[gate.range for gate in each.gates] for each in layer.weights]
+    assert gates == [[(0, 4), (4, 8), (8, 12)] if kind == "GRU" else [] for _ in layer.weights]
 
 
 # --- Reports on layers ----------------------------------------------------------------------------
@@ -1423,6 +1532,47 @@ def test_layers_are_shown_with_equations(case: tuple[str, dict[str, Any], int, s
     assert layer.supported
     assert layer.output_shape[0] == 7
     assert all(name[0].isalpha() for name in net.sizes)
+
+
+#: The layer forwards and the one backwards, label, formula, sizes and names of both directions.
+PAIRS: list[tuple[Any, Any, str, str, list[int], list[str]]] = [
+    (
+        ("GRU", {"name": "g", "units": 4}),
+        None,
+        *("Bidirectional(GRU(M))", "6M(D+M+2)", [4], ["b/forward_g", "b/backward_g"]),
+    ),
+    (
+        ("GRU", {"name": "forward_g", "units": 4, "reset_after": False}),
+        ("GRU", {"name": "backward_h", "units": 4, "go_backwards": True, "use_bias": False}),
+        *("Bidirectional(GRU(M))", "3M(2D+2M+1)", [4], ["b/forward_g", "b/backward_h"]),
+    ),
+    (
+        ("LSTM", {"units": 4}),
+        ("SimpleRNN", {"units": 5, "go_backwards": True}),
+        "Bidirectional(LSTM(M1))",
+        "4D·M1+D·M2+4M1·M1+M2·M2+4M1+M2",
+        *([4, 5], ["b/forward_lstm", "b/backward_simplernn"]),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "label", "formula", "sizes", "names"), PAIRS, ids=["same", "own", "other"]
+)
+def test_directions_may_have_layers_of_their_own(
+    first: Any, second: Any, label: str, formula: str, sizes: list[int], names: list[str]
+) -> None:
+    parts = [{"class_name": kind, "config": config} for kind, config in (first, second or first)]
+    config: dict[str, Any] = {"layer": parts[0]} | ({"backward_layer": parts[1]} if second else {})
+    net = network(("Bidirectional", config, {"name": "b"}))
+    layer = net.nodes[-1].layer
+    assert (layer.label, str(layer.count)) == (label, formula)
+    assert [size for name, size in net.sizes.items() if name[0] == "M"] == sizes
+    assert [d.name for d in layer.directions] == names
+    assert [(d.index, d.reverse) for d in layer.directions] == [("→", False), ("←", True)]
+    assert [d.cell.output for d in layer.directions] == [
+        Dim.named(name) for name in (("M", "M") if len(sizes) == 1 else ("M1", "M2"))
+    ]
 
 
 @pytest.mark.parametrize(

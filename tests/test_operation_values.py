@@ -398,3 +398,42 @@ def test_operations_keep_the_mask_of_a_returned_tensor() -> None:
             layer = network_with(case).nodes[-1].layer
             assert layer.mask(arrays_of(case), [mask] * len(case[2])) is expected, case
             assert layer.mask(arrays_of(case), [None] * len(case[2])) is None
+
+
+ROWS, COLUMNS = Constant((1.0,) * 12, (4, 3), "float32"), Constant((2.0,) * 18, (3, 6), "float32")
+#: Operations on a and b, and what is written of their outputs.
+FORMULAS: list[tuple[str, dict[str, Any], list[tuple[int, ...]], tuple[Any, ...], str]] = [
+    ("Negative", {}, [SEQUENCE], (X,), "-a"),
+    ("Reciprocal", {}, [SEQUENCE], (X,), "1 / a"),
+    ("LogicalNot", {}, [SEQUENCE], (X,), "a == 0"),
+    ("Clip", {"x_min": -1, "x_max": 0.5}, [SEQUENCE], (X,), "clip(a, -1, 0.5)"),
+    ("Power", {}, [SEQUENCE], (X, 2), "power(a, 2)"),
+    ("Var", {"axis": 1}, [SEQUENCE], (X,), "mean(square(a - mean(a)))"),
+    ("Std", {"axis": 1}, [SEQUENCE], (X,), "sqrt(mean(square(a - mean(a))))"),
+    ("Amax", {"axis": 1}, [SEQUENCE], (X,), "max(a)"),
+    ("Softmax", {"axis": 1}, [SEQUENCE], (X,), "transpose(softmax(transpose(a)))"),
+    ("Copy", {}, [SEQUENCE], (X,), "a"),
+    ("Squeeze", {"axis": 1}, [(1, 4)], (X,), "a[:, 0, :]"),
+    ("Flip", {"axis": -1}, [SEQUENCE], (X,), "a[:, :, ::-1]"),
+    ("GetItem", {}, [SEQUENCE], (X, (ALL, slice(1, 3))), "a[:, 1:3, :]"),
+    ("Concatenate", {"axis": 1}, [SEQUENCE, (5, 4)], ((X, Y),), "concatenate(a, b)"),
+    ("Stack", {"axis": 1}, [SEQUENCE] * 2, ((X, Y),), "concatenate(a[:, None], b[:, None])"),
+    ("Split", {"indices_or_sections": [2], "axis": 1}, [SEQUENCE], (X,), "a[:, 0:2]; a[:, 2:6]"),
+    ("Matmul", {}, [SEQUENCE, (4, 3)], (X, Y), "a b"),
+    ("Matmul", {}, [SEQUENCE], (X, ROWS), "a [1 1 …]"),
+    ("Matmul", {}, [SEQUENCE], (COLUMNS, X), "[2 2 …] a"),
+    ("Einsum", {"subscripts": "btd,bsd->bts"}, [SEQUENCE, (5, 4)], (X, Y), "a bᵀ"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "shapes", "arguments", "text"), FORMULAS)
+def test_operations_are_written_as_formulas(
+    kind: str, options: Any, shapes: Any, arguments: Any, text: str
+) -> None:
+    network = network_with((kind, options, shapes, arguments))
+    layer, tape = network.nodes[-1].layer, []
+    given = [each.shapes[0] for each in network.node_shapes[:-1]]
+    inputs = [Symbol(*named, tape) for named in zip("ab", layer.own_shapes(given), strict=False)]
+    found = layer.call(SymbolicOps(), inputs, None, Masks())
+    outputs = found if isinstance(found, tuple) else (found,)
+    assert "; ".join(each.text for each in outputs) == text

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
+import keras
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from rnnshapes.network.layers.base import Layer, Masks
 from rnnshapes.network.layers.config import OPERATION, LayerConfig
 from rnnshapes.ops.interface import CellOps, LayerOps, Tensor
 from tests.helpers import golden, models
+from tests.helpers.commands import loaded_by
 from tests.helpers.mgu import MGUCell
 
 SUPPORTED = Path(__file__).parent.parent / ".github" / "docs" / "limits.md"
@@ -65,10 +67,14 @@ def test_interpreter_has_every_operation(kind: type) -> None:
 
 
 def test_every_supported_layer_is_in_test_models() -> None:
+    """And each that is there is supported."""
     used = set(re.findall(r"\bla\.(\w+)", inspect.getsource(models)))
     for make in models.OPERATIONS.values():
-        used |= {f"{OPERATION}{type(each).__name__}" for each in make().operations}
-    assert set(layers.supported_classes()) - used == {"InputLayer"}
+        kinds = {type(each) for each in make().operations}
+        used |= {f"{OPERATION}{k.__name__}" for k in kinds if not issubclass(k, keras.Layer)}
+    parts = {"Layer", "StackedRNNCells", *(f"{name}Cell" for name in cells.BY_CLASS)}
+    parts.add(f"{OPERATION}Any")  # of a mask
+    assert set(layers.supported_classes()) - {"InputLayer"} == used - parts
 
 
 def test_every_supported_layer_is_in_documentation() -> None:
@@ -76,6 +82,15 @@ def test_every_supported_layer_is_in_documentation() -> None:
     named = set(re.findall(r"\w+", rows))
     classes = {name.removeprefix(OPERATION) for name in layers.supported_classes()}
     assert classes - named == {"InputLayer"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["assert layer_class('Conv1D').__name__ == 'Conv'", "assert 'Dot' in supported_classes()"],
+)
+def test_modules_of_layers_are_loaded_when_needed(code: str) -> None:
+    start = f"from {layers.__name__} import _BY_CLASS, layer_class, supported_classes"
+    assert loaded_by(f"{start}; assert 'Conv1D' not in _BY_CLASS; {code}") == set()
 
 
 def test_every_cell_has_golden_arrays_by_hand() -> None:

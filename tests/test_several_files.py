@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -13,10 +15,16 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
+from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes.network.file_summary import FileSummary, failure, summarize
+from rnnshapes.network.graph import UNROLLED_MASK, Tap
+from rnnshapes.network.structure import Fact, FileCheck
+from rnnshapes.network.summary import inspect_network
 from rnnshapes.render import write_file
 from rnnshapes.render.view import View
 from tests.helpers.commands import assert_refused, loaded_by
 from tests.helpers.files import layers_of, repacked, saved
+from tests.helpers.layer_calls import network
 from tests.helpers.models import sequential
 
 FORMATS = ["table", "json", "csv", "markdown", "html", "svg"]
@@ -189,3 +197,71 @@ def test_refused_layer_has_one_warning(tmp_path: Path) -> None:
     (warning,) = wrong.warnings
     assert "dense" in warning
     assert (wrong.agrees, wrong.exit_status) == (False, 1)
+
+
+def gru(units: int, **options: Any) -> dict[str, Any]:
+    return {"name": "g", "units": units, "return_sequences": True, **options}
+
+
+def test_summary_has_the_cells_and_units_of_a_file() -> None:
+    cells = [
+        {"class_name": "LSTMCell", "config": gru(4)},
+        {"class_name": "GRUCell", "config": gru(5)},
+    ]
+    stack = {"cell": {"class_name": "StackedRNNCells", "config": {"cells": cells}}}
+    both = {"layer": {"class_name": "GRU", "config": gru(7)}}
+    net = network(("RNN", stack | {"return_sequences": True}), ("Bidirectional", both))
+    agreeing = Fact("k", "(K,)", (2,), (2,))
+    check = FileCheck("b.h5", "HDF5", "2.3.0", (agreeing,), (), unbuilt=False)
+    found = inspect_network(net)
+    params = 4 * 4 * (3 + 4 + 1) + 3 * 5 * (4 + 5 + 2) + 6 * 7 * (5 + 7 + 2)
+    expected = FileSummary(
+        *("b.h5", "HDF5", "2.3.0", ("LSTM + GRU", "Bidirectional(GRU)"), (4, 5, 7)),
+        params=params,
+        agrees=True,
+    )
+    assert summarize("b.h5", replace(found, file=check)) == expected
+    unbuilt = replace(check, facts=(), unbuilt=True)
+    assert summarize("b.h5", replace(found, file=unbuilt)) == replace(expected, agrees=None)
+    wrong = summarize("b.h5", replace(found, file=replace(unbuilt, contradictions=("why",))))
+    assert wrong == replace(expected, agrees=False, exit_status=1, warnings=("why",))
+
+
+def test_summary_names_the_worst_of_a_file_first() -> None:
+    unrolled = gru(4, go_backwards=True, unroll=True, zero_output_for_mask=True)
+    apart = {"sources": (Tap(1),)}
+    own = [(kind, {}, apart) for kind in ("Own", "Own", "Other")]
+    refused = ("Dense", {"units": -1}, apart)
+    net = network(("Masking", {}), ("GRU", unrolled), *own, refused)
+    facts = [Fact("k", "(K,)", (2,), found) for found in ((2,), (3,), None)]
+    reasons = net.unsupported_reasons
+    for count, text in ((1, "1 difference "), (2, "2 differences ")):
+        check = FileCheck(
+            "a.keras",
+            ".keras",
+            "3.1",
+            facts=tuple(facts[: 1 + count]),
+            notes=("a note", "a note", "l5: " + reasons["l5"]),
+            unbuilt=False,
+            contradictions=("refused",),
+        )
+        found = summarize("a.keras", replace(inspect_network(net), file=check))
+        first, differences, *others = found.warnings
+        assert (first, differences.startswith(text)) == ("refused", True)
+        assert others == [
+            f"l2: {UNROLLED_MASK}",
+            f"l3, l4: {reasons['l3']}",
+            f"l5: {reasons['l5']}",
+            "a note",
+        ]
+        assert (found.cells, found.params) == (("GRU",), 3 * 4 * (3 + 4 + 2))
+        assert (found.agrees, found.error, found.exit_status) == (False, "", 1)
+
+
+def test_failure_says_why_without_the_path() -> None:
+    for error in (InputError("a.keras: not\n  a  file"), InputError("not a file")):
+        assert failure("a.keras", error) == FileSummary(
+            "a.keras", error="not a file", exit_status=2
+        )
+    assert failure("a.keras", UnsupportedError("b.keras: no")).error == "b.keras: no"
+    assert failure("a.keras", UnsupportedError("no")).exit_status == 4
