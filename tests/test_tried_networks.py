@@ -162,7 +162,7 @@ direction.features_reversed . . . . . . . . . . . . . . x x x x . . . . x . x . 
 direction.halves_swapped    . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
 direction.last_step         . . . . . . . . . . . . . . x . . . . . . . . . . . . . . . . . . . . .
 direction.missing           . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
-direction.not_reversed_back . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .
+direction.not_reversed_back . . . . . . . . . . . . . . . x x x . . . . x . x . . . x . . . . . . .
 direction.reversed          . . . . . . . . . x x x x x x x x x x x . . x . x . . . x . x x . . . .
 direction.reversed_back     . . . . . . . . . x . . . . . . . . x x . . . . . . . . . . x . . . . .
 direction.shared_weights    . . . . . . . . . . . . . . x x x x . . . . x . x . . . x . . . . . . .

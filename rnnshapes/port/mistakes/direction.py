@@ -128,11 +128,13 @@ def _other_outputs(hypothesis: Hypothesis, position: int, node: Node) -> Variati
                 mistake = Mistake(f"direction.{id_}", f"the outputs of {name} {text}", where)
                 yield mistake, hypothesis.with_whole_layer(position, with_outputs(layer, change))
     name = node.scans[1][0]
-    text = f"{layer.backward.name}: its outputs are not reversed back: index 0 holds step T-1"
-    changed = hypothesis.with_whole_layer(position, _with_reversed(layer, 1))
-    quantities = tuple(q.in_reverse() if q.name == name else q for q in hypothesis.quantities)
-    mistake = Mistake("direction.not_reversed_back", text, Where(node.name, "backward"))
-    yield mistake, replace(changed, quantities=quantities)
+    given = any(q.name == name and len(q.steps) > 1 for q in hypothesis.quantities)
+    if layer.return_sequences or given:
+        text = f"{layer.backward.name}: its outputs are not reversed back: index 0 holds step T-1"
+        changed = hypothesis.with_whole_layer(position, _with_reversed(layer, 1))
+        quantities = tuple(q.in_reverse() if q.name == name else q for q in hypothesis.quantities)
+        mistake = Mistake("direction.not_reversed_back", text, Where(node.name, "backward"))
+        yield mistake, replace(changed, quantities=quantities)
 
 
 def _other_features(hypothesis: Hypothesis, position: int, node: Node) -> Variations:
