@@ -26,7 +26,7 @@ from rnnshapes.port.mistakes.weight_rounding import Grid
 from rnnshapes.port.quantities import has_only_zeros_and_ones
 
 #: Activations that ports have after the last layer.
-_HEAD_ACTIVATIONS = ("linear", "softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
+_HEAD_ACTIVATIONS = ("softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
 #: Functions that ports apply to h before the head.
 _BEFORE_HEAD = ("relu", "tanh", "sigmoid")
 
@@ -95,7 +95,7 @@ def _other_activations(hypothesis: Hypothesis, position: int) -> Variations:
     more = ("log_softmax",) if right == "softmax" else ()
     for other in (*_HEAD_ACTIVATIONS, *more):
         # exp(z) is a softmax that is not divided by its sum.
-        if other not in (right, "linear") and (right, other) != _EXPONENTIALS:
+        if other != right and (right, other) != _EXPONENTIALS:
             text = f"the activation of {layer.name} is {other}, not {right}"
             mistake = Mistake("head.activation", text, where)
             yield mistake, hypothesis.with_layer(position, _with_activation(layer, other))

@@ -129,7 +129,7 @@ def _rounded(x: Array) -> Iterator[_Changed]:
     for dtype in ("float16", "bfloat16"):
         yield "input.rounded", f"x is rounded to {dtype}", PRECISIONS[dtype].rounded(x)
     for axes, what in ((None, "x"), ((0, 1), "each feature")):
-        scale = np.maximum(np.abs(x).max(axes, keepdims=True), _TINY) / 127
+        scale = np.maximum(np.abs(x).max(axes), _TINY) / 127
         text = f"x is rounded to int8 (one scale for {what})"
         yield "input.rounded", text, np.rint(x / scale) * scale
 

@@ -302,11 +302,13 @@ def _wrong_last_step(hypothesis: Hypothesis) -> Variations:
     The first one of x in reverse is not tried: it has the numbers of states that are set to 0 at
     every step, a more common mistake.
     """
-    second_last = _with_last_step(hypothesis, lambda step: step - 1)
-    first = _with_last_step(hypothesis, lambda step: step * 0)
-    if second_last is not None and first is not None:
-        yield Mistake("time.last_omitted", _LAST_OMITTED), second_last
-        yield Mistake("time.first_only", "the output is that of the first step"), first
+    for id_, text, other in (
+        ("time.last_omitted", _LAST_OMITTED, lambda step: step - 1),
+        ("time.first_only", "the output is that of the first step", lambda step: step * 0),
+    ):
+        changed = _with_last_step(hypothesis, other)
+        if changed is not None:
+            yield Mistake(id_, text), changed
 
 
 def _with_last_step(hypothesis: Hypothesis, other: Callable[[Array], Array]) -> Hypothesis | None:
@@ -359,8 +361,8 @@ def pooled_steps(hypothesis: Hypothesis) -> Variations:
     quantities = tuple(
         q if q.key else replace(q, name=OUTPUT, network_steps=None) for q in hypothesis.quantities
     )
+    sequence = replace(layer, return_sequences=True)
     for how, function in (("mean", "mean"), ("largest", "max")):
-        sequence = replace(layer, return_sequences=True)
         changed = with_outputs(sequence, partial(_pooled, function))
         text = f"{node.name} passes the {how} h over time on, not the last one"
         pooled = hypothesis.with_whole_layer(network.nodes.index(node), changed)
@@ -369,7 +371,6 @@ def pooled_steps(hypothesis: Hypothesis) -> Variations:
     head: list[Any] = [network.nodes[position].layer for position in network.head]
     if len(network.outputs) > 1 or not head or not all(one.stepwise for one in head):
         return
-    sequence = replace(layer, return_sequences=True)
     every_step = hypothesis.with_whole_layer(network.nodes.index(node), sequence)
     nodes = every_step.network.nodes
     kinds = {"largest": "GlobalMaxPooling1D"}

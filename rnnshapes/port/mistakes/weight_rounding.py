@@ -237,19 +237,18 @@ class Grid:
         axis = 0 if self.scales == "column" and values.ndim > 1 else None
         highest = 2 ** (self.bits - 1) - 1
         if self.from_smallest:
-            low = np.min(values, axis=axis, keepdims=True)
-            scale = np.maximum(np.ptp(values, axis=axis, keepdims=True), _TINY) / (2**self.bits - 1)
+            low = np.min(values, axis=axis)
+            scale = np.maximum(np.ptp(values, axis=axis), _TINY) / (2**self.bits - 1)
             return np.asarray(np.rint((values - low) / scale) * scale + low)
         if self.has_zero_point:
             low, high = (
-                np.asarray(edge(values, axis=axis, keepdims=True, initial=0.0))
-                for edge in (np.min, np.max)
+                np.asarray(edge(values, axis=axis, initial=0.0)) for edge in (np.min, np.max)
             )
             scale = np.maximum(high - low, _TINY) / (2**self.bits - 1)
             zero = np.rint(-low / scale)
             whole = np.clip(np.rint(values / scale) + zero, 0, 2**self.bits - 1) - zero
         else:
-            size = np.max(np.abs(values), axis=axis, keepdims=True, initial=_TINY)
+            size = np.max(np.abs(values), axis=axis, initial=_TINY)
             scale = size / (self.divisor or highest)
             scale = 2.0 ** np.ceil(np.log2(scale)) if self.power_of_two else scale
             whole = np.clip(np.rint(values / scale), -highest - 1, highest)
