@@ -230,6 +230,9 @@ def test_scaled_number_is_one_term(scale: float, shift: float, text: str) -> Non
     assert [(part.partition(" at ")[0], part.split()[-1]) for part in parts] == wrong
     many = scaled_text("x", np.full(9, 4.0), np.zeros(9))
     assert [many.count(number) for number in "0128"] == [1, 1, 1, 0]
+    three = scaled_text("x", np.full(3, 4.0), np.zeros(3))
+    assert many.startswith(three)
+    assert [text.endswith("index 2") for text in (three, many)] == [True, False]
 
 
 def tried(base: Hypothesis, extent: Extent) -> dict[int, int]:

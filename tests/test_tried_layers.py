@@ -22,6 +22,7 @@ from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.mistakes.dropout import active_dropout
 from rnnshapes.port.mistakes.families import hypotheses
 from rnnshapes.port.mistakes.front_end import front_ends
+from rnnshapes.port.mistakes.head import decided_outputs
 from rnnshapes.port.mistakes.layer import head_layers
 from rnnshapes.port.screening import relative_distance, relative_distances, window
 from tests.helpers.models import randomized, sequential
@@ -92,31 +93,39 @@ def outputs(z: Array, right: str) -> Iterator[Row]:
     act, where = HEAD_FUNCTIONS[right], {"layer": "dense"}
     others = ("linear", "softmax", "sigmoid", "tanh", "relu", "softplus", "exponential")
     for other in others:
+        word = "left out" if other == "linear" else f"is {other}, not"
+        word = "not divided" if (right, other) == ("softmax", "exponential") else word
         if other != right:
-            yield "head.activation", where, FUNCTIONS[other](z)
+            yield "head.activation", {**where, "says": [word]}, FUNCTIONS[other](z)
     for wrong in WRONG.get(right, ()):
         yield "head.activation", where, wrong(z)
     y = act(z)
-    yield "head.clipped", where, np.clip(y, 0, 1)
-    yield "head.clipped", where, np.clip(y, -1, 1)
-    yield "head.activation", where, np.abs(y)
+    yield "head.clipped", {**where, "says": ["[0, 1]"]}, np.clip(y, 0, 1)
+    yield "head.clipped", {**where, "says": ["[-1, 1]"]}, np.clip(y, -1, 1)
+    yield "head.activation", {**where, "says": ["sign"]}, np.abs(y)
     if right not in ("linear", *WRONG):
-        yield "head.activation", where, act(y)
-        yield "head.activation", where, act(-z)
+        yield "head.activation", {**where, "says": ["twice"]}, act(y)
+        yield "head.activation", {**where, "says": ["of -z"]}, act(-z)
     if right in ("softmax", "sigmoid", "tanh", "exponential"):
-        yield "head.activation", where, act(z * np.log(2))
+        yield "head.activation", {**where, "says": ["2^z"]}, act(z * np.log(2))
     if right == "softmax":
         yield from outputs_of_softmax(z)
 
 
 def outputs_of_softmax(z: Array) -> Iterator[Row]:
     e, total = np.exp(z), {"axis": -1, "keepdims": True}
-    for wrong in (
-        *(np.log(softmax(z)), z / z.sum(**total), z**2 / (z**2).sum(**total), z - z.max(**total)),
-        *(e / e[..., :-1].sum(**total), 1 - softmax(z), e / e.sum(0), e / e.sum()),
-        *([e / e.sum(1, keepdims=True)] if z.ndim > 2 and z.shape[1] == T else []),
-    ):
-        yield "head.activation", {"layer": "dense"}, wrong
+    for word, wrong in {
+        "log_softmax": np.log(softmax(z)),
+        "uses z instead": z / z.sum(**total),
+        "uses z^2": z**2 / (z**2).sum(**total),
+        "z - max(z)": z - z.max(**total),
+        "last unit": e / e[..., :-1].sum(**total),
+        "from 1": 1 - softmax(z),
+        "the samples": e / e.sum(0),
+        "all numbers": e / e.sum(),
+        **({"over time": e / e.sum(1, keepdims=True)} if z.ndim > 2 and z.shape[1] == T else {}),
+    }.items():
+        yield "head.activation", {"layer": "dense", "says": [word]}, wrong
 
 
 def kernels(W: Array, b: Array) -> Iterator[tuple[str, str | None, Array, Array]]:
@@ -151,7 +160,8 @@ def normalized(x: Array, g: Arrays, norm: str) -> Iterator[tuple[str, dict[str, 
     yield "head.batchnorm" if batch else "layer.omitted", where, x
     for epsilon in (1e-5, 1e-3, 0) if batch else (1e-5, 1e-3, 1e-6, 1e-12, 0):
         id_ = "head.batchnorm" if batch else "layer.epsilon"
-        yield id_, where, (x - mean) / np.sqrt(var + epsilon) * gamma + beta
+        wrong = (x - mean) / np.sqrt(var + epsilon)
+        yield id_, {**where, "says": [f"is {epsilon:g},"]}, wrong * gamma + beta
     if "norm/gamma" in g:
         yield "layer.unscaled", {**where, "array": "gamma"}, z + beta
     if "norm/beta" in g:
@@ -226,6 +236,33 @@ def test_each_mistake_behind_the_recurrence_is_tried(
     rows = list(rows_of(golden, activation, norm, sequences=sequences))
     whole = {"head", "other heads", "input of head", "decided outputs", "head layers", "dropout"}
     assert untried_results(base, rows, whole=whole) == []
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("units", [1, 3])
+def test_each_decision_of_outputs_is_tried(units: int, last: bool) -> None:
+    """Of several outputs the largest may be 1; rounded numbers, and others, are no decisions."""
+    model, golden = with_head(activation="sigmoid", units=units, sequences=not last, norm="")
+    h = golden["rnn.h"][:, -1:] if last else golden["rnn.h"]
+    y = sigmoid(h @ golden["dense/kernel"] + golden["dense/bias"])
+    wrong = {"0 or 1": y > 0.5, "argmax": y == y.max(-1, keepdims=True)}
+    wrong = {word: 1.0 * one for word, one in wrong.items() if word != "argmax" or units > 1}
+    rows = [("head.decided", {"layer": "dense", "says": [w]}, one) for w, one in wrong.items()]
+    for one in wrong.values():
+        given = {"output": one[:, 0] if last else one, "rnn.h": golden["rnn.h"]}
+        base = hypothesis_of(given, model=model, N=N)
+        assert untried_results(base, rows, whole={"decided outputs"}) == []
+        for change in ({"values": one / 2}, {"rounding": one + 0.1}, {"key": "h"}):
+            (output, *others) = base.quantities
+            changed = replace(base, quantities=(replace(output, **change), *others))
+            assert list(decided_outputs(changed)) == []
+
+
+def test_states_of_zeros_and_ones_are_no_decisions() -> None:
+    rnn = la.SimpleRNN(M, "relu", return_sequences=True, name="rnn")
+    model = randomized(sequential(rnn, shape=(T, D)), seed=3)
+    given = {"output": np.random.default_rng(2).integers(0, 2, (N, T, M))}
+    assert list(decided_outputs(hypothesis_of(given, model=model, N=N))) == []
 
 
 def test_sums_over_samples_need_one_output_of_each() -> None:

@@ -102,11 +102,13 @@ def numbers(x: Array) -> Iterator[Row]:
         yield "input.clipped", where, np.clip(x, low, high)
     for changed in normalized(x):
         yield "input.normalized", where, changed
-    for changed in (
-        *(np.abs(x), np.maximum(x, 0), np.sign(x) * np.log(1 + np.abs(x)), np.cumsum(x, axis=1)),
-        *(np.log(1 + np.maximum(x, 0)), np.diff(x, axis=1, prepend=np.zeros_like(x[:, :1]))),
+    for word, changed in (
+        *(("|x| is", np.abs(x)), ("max(x, 0) is", np.maximum(x, 0))),
+        ("the sign of x", np.sign(x) * np.log(1 + np.abs(x))),
+        *(("summed up", np.cumsum(x, axis=1)), ("log(1 + max", np.log(1 + np.maximum(x, 0)))),
+        ("x_t - x_{t-1} is", np.diff(x, axis=1, prepend=np.zeros_like(x[:, :1]))),
     ):
-        yield "input.transformed", where, changed
+        yield "input.transformed", {**where, "says": [word]}, changed
 
 
 def steps(x: Array) -> Iterator[Row]:
@@ -114,14 +116,17 @@ def steps(x: Array) -> Iterator[Row]:
     yield "time.reversed", {}, x[:, ::-1]
     yield "time.first_repeated", where, at(x, [0] * count, 1)
     for late in (1, -1, *range(2, min(count, 9))):
-        yield "time.shifted", {}, moved(x, late)
-    yield "time.shifted", {}, at(x, [0, *range(count - 1)], 1)
-    yield "time.shifted", {}, at(x, [*range(1, count), count - 1], 1)
+        read = f"x_{{t-{late}}}" if late > 0 else "x_{t+1}"
+        yield "time.shifted", {"says": [read]}, moved(x, late)
+    yield "time.shifted", {"says": ["late", "x_0 is"]}, at(x, [0, *range(count - 1)], 1)
+    early = {"says": ["early", "last step is"]}
+    yield "time.shifted", early, at(x, [*range(1, count), count - 1], 1)
     yield "time.every_repeated", where, at(x, [t // 2 for t in range(count)], 1)
     read = x[:, ::2]
     yield "time.strided", where, np.concatenate([read, 0 * x], axis=1)[:, :count]
     for step in range(1, count) if count <= 32 else ():
-        yield "time.rotated", where, at(x, [(t + step) % count for t in range(count)], 1)
+        first = {**where, "says": [f"step {step} is"]}
+        yield "time.rotated", first, at(x, [(t + step) % count for t in range(count)], 1)
         there = {**where, "step": step - 1}
         yield "time.permuted", there, at(x, exchanged(count, step - 1, step), 1)
         kept = [t for t in range(count) if t != step - 1]

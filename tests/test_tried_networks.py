@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from keras import layers as la
 
 from rnnshapes.forward.numpy_run import numpy_outputs
+from rnnshapes.port.compare import compute_outputs
 from rnnshapes.port.hypothesis import Hypothesis
 from rnnshapes.port.mistakes.families import FAMILIES, hypotheses
+from rnnshapes.port.screening import relative_distances, window
 from tests.helpers.handmade import SIZES
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import base_of, tried_from
@@ -267,6 +270,39 @@ def test_each_network_has_its_mistakes(number: int, name: str) -> None:
             assert (mistake.where.direction or "") in mistake.text
 
 
+#: Families of mistakes of cells, weights and single numbers, which say nothing of steps.
+WITHOUT_STEPS = {
+    *("approximation", "rounded states", "numbers of x", "head", "other heads"),
+    *("weights", "quantized"),
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"D": 5, "M": [5, 5]},
+        {"D": 5, "M": [5, 5], "what": "simple_rnn.h simple_rnn_1.h y_hat"},
+        NETWORKS["bi h"],
+        NETWORKS["bi h alone"],
+        NETWORKS["back h"],
+    ],
+)
+def test_a_few_steps_show_no_other_mistake(options: dict[str, Any]) -> None:
+    """A port that has made a mistake agrees with it, in all steps and in few that decide."""
+    base = base_of(**{**SIZES, "cell": "simple", **options})
+    tried = (one for one in tried_from(base) if not one.touched)
+    ports = [as_port(one) for one in tried if one.families[0] not in WITHOUT_STEPS]
+    parts = [window(one, 3) for one in ports]
+    some = [part.of(one) for part, one in zip(parts, ports, strict=True) if part.is_exact]
+    assert max(relative_distances([*ports, *some])) < 1e-9
+
+
+def as_port(tried: Hypothesis) -> Hypothesis:
+    """Return a hypothesis with what it computes itself for what the port gives."""
+    ours = compute_outputs(tried)
+    return tried.map_quantities(lambda q: replace(q, values=q.expected(tried.network, ours)))
+
+
 #: A head, whether it takes the last state alone, and the number of samples.
 Head = tuple[tuple[Any, ...], bool, int]
 #: An id, heads each of which has more mistakes of this id than the one before, and whether the
@@ -361,6 +397,35 @@ def test_layers_share_states_if_they_start_from_zeros(options: Any, found: dict[
     assert {name: ids.count(name) for name in ("shared_states", "passed_up")} == {
         **dict.fromkeys(("shared_states", "passed_up"), 0),
         **found,
+    }
+
+
+def both_from_states(*, starts: bool) -> Any:
+    x = keras.Input((9, 4))
+    _, state = la.SimpleRNN(5, return_state=True, name="first")(x)
+    both = la.Bidirectional(la.SimpleRNN(5, **EVERY), name="both")
+    return keras.Model(x, both(x, initial_state=[state, state] if starts else None))
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_states_that_a_model_gives_are_not_carried(starts: bool) -> None:
+    """From one sample to the next, nor from one direction to the other."""
+    base = base_of(model=randomized(both_from_states(starts=starts), seed=3), N=3, what="output")
+    carried = {"state.carried", "direction.states_carried"}
+    ids = {one.mistakes[0].id for one in tried_from(base)}
+    assert ids & carried == (set() if starts else carried)
+
+
+def test_directions_that_are_not_joined_keep_their_outputs() -> None:
+    x = keras.Input((9, 4))
+    rnn = la.SimpleRNN(5, name="rnn", **EVERY)
+    sides = la.Bidirectional(rnn, merge_mode=None, name="both")(x)
+    model = keras.Model(x, la.Dense(2)(la.Concatenate()(sides)))
+    base = base_of(model=randomized(model, seed=3), N=3, what="output")
+    found = {one.mistakes[0].id.partition(".")[::2] for one in tried_from(base)}
+    assert {name for kind, name in found if kind in ("direction", "merge")} == {
+        *("missing", "shifted", "not_reversed_back", "features_reversed", "reversed"),
+        *("states_carried", "weights_exchanged", "shared_weights"),
     }
 
 
@@ -496,3 +561,19 @@ def test_some_families_have_two_mistakes_in_one_cell() -> None:
         *("gates of arrays", "misread parts", "equation", "single activations"),
         *("wrong functions", "states"),
     }
+
+
+def test_a_kernel_is_read_before_its_gates_are_split() -> None:
+    """Two mistakes of a port happen one after the other, and are tried in this order alone."""
+    base = base_of(**SIZES, cell="gru")
+    kernel = np.asarray(base.weights["gru"]["Wx"], float)
+    by_columns = kernel.ravel().reshape(kernel.shape, order="F")
+    z, r, h = np.split(by_columns, 3, axis=1)
+    (misread,) = (one for one in hypotheses(base) if one.mistakes[0].text.startswith("kernel is r"))
+    orders = [one for one in hypotheses(misread, after="kernel") if one.families[-1] == "gates"]
+    (found,) = (one for one in orders if "read as r, z, h" in one.mistakes[-1].text)
+    np.testing.assert_array_equal(found.weights["gru"]["Wx"], np.concatenate([r, z, h], axis=1))
+    (split,) = (one for one in hypotheses(base) if "read as r, z, h" in one.mistakes[0].text)
+    later = {one.families[-1] for one in hypotheses(split, after="gates")}
+    assert "kernel" not in later
+    assert "weights" in later

@@ -123,35 +123,36 @@ GATES = {"simple": "", "lstm": "i f o", "gru": "z r"}
 CANDIDATES = {"simple": "h", "lstm": "c~ c", "gru": "h~"}
 
 
-def other_activations(cell: str) -> Iterator[tuple[str, Act]]:
-    """Yield id and activations of every mistake in all activations of one name."""
+def other_activations(cell: str) -> Iterator[tuple[str, str, Act]]:
+    """Yield id, a word and activations of every mistake in all activations of one name."""
     gates, others = GATES[cell], CANDIDATES[cell]
     for name in ("relu", "linear", "sigmoid", "hard_tanh", "softsign", "elu"):
-        yield "activation.other", instead(others, FUNCTIONS[name])
+        yield "activation.other", "not tanh", instead(others, FUNCTIONS[name])
     for name in ("hard_sigmoid", "older", "tanh", "linear") if gates else ():
-        yield "activation.other", instead(gates, FUNCTIONS[name])
-    for function in (*(lambda z: np.tanh(-z), lambda z: np.tanh(z / 2), lambda z: np.tanh(2 * z)),):
-        yield "activation.argument", instead(others, function)
-    yield "activation.twice", instead(others, twice(np.tanh))
-    yield "activation.other", instead(others, lambda z: 1.7159 * np.tanh(2 * z / 3))
-    yield "activation.other", instead(others, np.arctan)
+        yield "activation.other", "not sigmoid", instead(gates, FUNCTIONS[name])
+    for text, factor in (("-z", -1), ("z / 2", 0.5), ("2 z", 2)):
+        of_tanh, of_sigmoid = (lambda z, f=f, n=factor: f(n * z) for f in (np.tanh, sigmoid))
+        yield "activation.argument", f"tanh({text})", instead(others, of_tanh)
+        if gates:
+            yield "activation.argument", f"sigmoid({text})", instead(gates, of_sigmoid)
+    yield "activation.twice", "tanh(tanh(z))", instead(others, twice(np.tanh))
+    yield "activation.other", "1.7159", instead(others, lambda z: 1.7159 * np.tanh(2 * z / 3))
+    yield "activation.other", "arctan", instead(others, np.arctan)
     if not gates:
         return
-    for function in (lambda z: sigmoid(-z), lambda z: sigmoid(z / 2), lambda z: sigmoid(2 * z)):
-        yield "activation.argument", instead(gates, function)
-    for function in (
-        *(lambda z: np.clip(z, 0, 1), lambda z: 0.2 * z + 0.5, lambda z: z / 6 + 0.5),
-        lambda z: 1.0 * (z > 0),
+    for text, function in (
+        *(("clip(z, 0, 1)", lambda z: np.clip(z, 0, 1)), ("z > 0", lambda z: 1.0 * (z > 0))),
+        *(("0.2 z + 0.5", lambda z: 0.2 * z + 0.5), ("z / 6 + 0.5", lambda z: z / 6 + 0.5)),
     ):
-        yield "activation.other", instead(gates, function)
-    yield "activation.twice", instead(gates, twice(sigmoid))
-    yield "activation.exchanged", lambda use, z: right("h" if use in gates else "o", z)
-    yield "activation.twice", lambda use, z: right(use, right(use, z))
+        yield "activation.other", text, instead(gates, function)
+    yield "activation.twice", "sigmoid(sigmoid(z))", instead(gates, twice(sigmoid))
+    yield "activation.exchanged", "", lambda use, z: right("h" if use in gates else "o", z)
+    yield "activation.twice", "every", lambda use, z: right(use, right(use, z))
     yield from single_activations(cell)
 
 
-def single_activations(cell: str) -> Iterator[tuple[str, Act]]:
-    """Yield id and activations of every mistake in one use alone."""
+def single_activations(cell: str) -> Iterator[tuple[str, str, Act]]:
+    """Yield id, a word and activations of every mistake in one use alone."""
     for use in (*GATES[cell].split(), *CANDIDATES[cell].split()):
         id_ = "activation.gate" if use in GATES[cell] else "activation.candidate"
         id_ = "activation.state" if use == "c" else id_
@@ -159,7 +160,7 @@ def single_activations(cell: str) -> Iterator[tuple[str, Act]]:
         for name in names[:4] if use == "c" else names:
             function = FUNCTIONS[name]
             own = np.tanh if id_ != "activation.gate" else sigmoid
-            yield id_, instead(use, twice(function) if function is own else function)
+            yield id_, use, instead(use, twice(function) if function is own else function)
 
 
 def parts_of(cell: str, **options: Any) -> tuple[Any, dict[str, Arrays], Array, Function]:
@@ -174,10 +175,33 @@ def parts_of(cell: str, **options: Any) -> tuple[Any, dict[str, Arrays], Array, 
 def test_each_wrong_activation_is_tried(cell: str) -> None:
     base, weights, x, head = parts_of(cell)
     w, where = weights[LAYERS[cell]], {"layer": LAYERS[cell]}
-    rows = [(id_, where, head(run(cell, w, x, act)["h"])) for id_, act in other_activations(cell)]
+    rows = [
+        (id_, {**where, "says": [word]}, head(run(cell, w, x, act)["h"]))
+        for id_, word, act in other_activations(cell)
+    ]
     assert untried_results(base, rows, whole=OF_ACTIVATIONS) == []
     wrong = [one.mistakes[0] for one in tried_from(base) if one.families == ("wrong functions",)]
-    assert all(re.match(r"(tanh|sigmoid)\(z\) = ", one.fix) for one in wrong)  # the right one
+    functions = [re.match(r"(tanh|sigmoid)\(z\) = ", one.fix) for one in wrong]  # the right ones
+    assert all(f and f[1] in one.text for f, one in zip(functions, wrong, strict=True))
+
+
+def test_usual_activations_are_tried_for_rare_ones() -> None:
+    names = {"activation": "relu", "recurrent_activation": "hard_sigmoid"}
+    base, weights, x, head = parts_of("lstm", **names)
+
+    def h_of(of_gates: str, of_c: str) -> Array:
+        act = {"c": FUNCTIONS[of_c], "c~": FUNCTIONS[of_c]}
+        other = FUNCTIONS[of_gates]
+        return run("lstm", weights["lstm"], x, lambda use, z: act.get(use, other)(z))["h"]
+
+    pairs = [("hard_sigmoid", name) for name in ("tanh", "linear", "sigmoid", "hard_tanh")]
+    pairs += [("hard_sigmoid", name) for name in ("softsign", "elu")]
+    pairs += [(name, "relu") for name in ("sigmoid", "older", "tanh", "linear")]
+    rows = [("activation.other", {"layer": "lstm"}, head(h_of(*pair))) for pair in pairs]
+    exchanged = head(h_of("relu", "hard_sigmoid"))
+    rows.append(("activation.exchanged", {"layer": "lstm"}, exchanged))
+    whole = {"activation", "recurrent_activation"}
+    assert untried_results(base, rows, whole=whole) == []
 
 
 def changed_states(cell: str, units: int) -> Iterator[tuple[str, Change, Change]]:
@@ -653,6 +677,25 @@ def directed(
             yield f"time.{which}_omitted", where, changed
 
 
+def model_of_two_inputs() -> Any:
+    inputs = [keras.Input((9, 4), name=name) for name in "ab"]
+    rnn = la.SimpleRNN(5, return_sequences=True, name="rnn")
+    return randomized(keras.Model(inputs, rnn(la.Add(name="add")(inputs))), seed=3)
+
+
+def test_states_are_set_to_0_in_one_sequence() -> None:
+    """In blocks or windows; not in one of several inputs, nor where a batch keeps its states."""
+    plain = sequential(la.SimpleRNN(5, return_sequences=True), shape=(9, 4))
+    texts, ways = [], (restarts.states_set_to_0, steps.regrouped_steps)
+    for model in (plain, model_of_two_inputs(), stateful_model()):
+        base = base_of(model=model, N=3, what="output")
+        late = 0.5 * (np.arange(9) >= 4)[:, None]
+        wrong = base.map_quantities(lambda q, late=late: replace(q, values=q.values + late))
+        texts += [[mistake.text for mistake, _ in way(wrong)] for way in ways]
+    assert [len(some) for some in texts] == [1, 1, 0, 0, 0, 0]
+    assert all(" 4 steps" in text for some in texts for text in some)
+
+
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_steps_are_omitted_in_each_direction(bidirectional: bool, last: bool) -> None:
@@ -665,6 +708,39 @@ def test_steps_are_omitted_in_each_direction(bidirectional: bool, last: bool) ->
         turned = second if last or not first else second[:, ::-1]
         rows.append((id_, where, head(np.concatenate([*first, turned], axis=-1))))
     assert unexplained(rows, **SIZES, cell="simple", **options) == []
+
+
+def test_masked_steps_are_omitted_in_each_direction() -> None:
+    """Its last state is that of the step before."""
+    x, mask = padded_x()
+    both = la.Bidirectional(la.SimpleRNN(3, name="rnn"), name="both")
+    layers = [la.Masking(-1.25), both, la.Dense(2, name="dense")]
+    model = randomized(sequential(*layers, shape=(9, 4)), seed=3)
+    arrays = base_of(model=model, x=x, what="output").weights
+    *sides, dense = ({k: a.astype(float) for k, a in w.items()} for w in arrays.values() if w)
+    count, rows = np.arange(9), []
+    for number, which in itertools.product((0, 1), ("first", "last")):
+        kept = count > 0 if (which == "first") == (number == 0) else count < 8
+        h = [
+            masked("simple", w, x[:, ::turn], (mask & (kept | (side != number)))[:, ::turn])["h"]
+            for side, (w, turn) in enumerate(zip(sides, (1, -1), strict=True))
+        ]
+        output = np.concatenate([a[:, -1] for a in h], axis=-1) @ dense["W"] + dense["b"]
+        where = {"layer": "both", "direction": WAYS[number]}
+        rows.append((f"time.{which}_omitted", where, {"output": output}))
+    assert unexplained(rows, model=model, x=x) == []
+
+
+def test_ends_alone_have_plainer_mistakes() -> None:
+    """Of a port that gives the last step, or states of which the last ones are 0."""
+    spec = {**SIZES, "cell": "simple"}
+    arrays = rnnshapes.golden(**spec, keras=False).arrays
+    h = arrays["simple_rnn.h"]
+    zeroed = h * (np.arange(h.shape[1]) < h.shape[1] - 1)[:, None]
+    assert list(restarts.unprocessed_ends(hypothesis_of({"simple_rnn.h": zeroed}, **spec))) == []
+    for given in ({"simple_rnn.h": h[:, -1]}, {"y_hat": arrays["y_hat"][:, -1]}):
+        base = hypothesis_of(given, **spec)
+        assert [*restarts.unprocessed_ends(base), *restarts.states_set_to_0(base)] == []
 
 
 def with_states(first: Arrays, second: Arrays, x: Array, head: Function) -> Iterator[Any]:
@@ -733,6 +809,59 @@ def test_each_port_of_last_states_is_explained() -> None:
     ):
         rows.append((id_, where, {"output": head(np.concatenate(ends, -1))}))
     assert unexplained(rows, **SIZES, cell="simple", bidirectional=True) == []
+
+
+def test_last_states_below_another_layer_are_explained() -> None:
+    """They are not joined to the output: the layer above receives all steps."""
+    options = {"bidirectional": True, "M": [5, 3]}
+    _, weights, x, head = parts_of("simple", **options)
+    sides, above = [*weights.values()][:2], [*weights.values()][2:4]
+
+    def both(sides: list[Arrays], x: Array, turns: tuple[int, int] = (1, -1)) -> list[Array]:
+        pairs = zip(sides, turns, strict=True)
+        return [run("simple", w, x[:, ::turn])["h"][:, ::turn] for w, turn in pairs]
+
+    rows = []
+    for number, (way, turns) in enumerate(zip(WAYS, ((-1, -1), (1, 1)), strict=True)):
+        h = both(sides, x, turns)
+        f, b = both(above, np.concatenate(h, axis=-1))
+        output = head(np.concatenate([f[:, -1], b[:, 0]], axis=-1))
+        where = {"layer": "bidirectional", "direction": way}
+        for end in (0, -1):
+            given = {f"bidirectional/{way}_simple_rnn.h": h[number][:, end], "output": output}
+            rows.append(("direction.reversed", where, given))
+        for which in ("first", "last"):
+            h, turn = both(sides, x), 1 - 2 * number
+            h[number] = without_end(sides[number], x[:, ::turn], which, last=False)[:, ::turn]
+            f, b = both(above, np.concatenate(h, axis=-1))
+            output = head(np.concatenate([f[:, -1], b[:, 0]], axis=-1))
+            rows.append((f"time.{which}_omitted", where, {"output": output}))
+    assert unexplained(rows, **{**SIZES, **options}, cell="simple") == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_fixes_say_in_which_order_x_is_read(backwards: bool) -> None:
+    """By one of two layers, by the first one of all, or by each of both directions."""
+
+    def rnn(name: str, *, reverse: bool = False) -> Any:
+        return la.SimpleRNN(5, return_sequences=True, go_backwards=reverse, name=name)
+
+    sides = rnn("one", reverse=backwards), rnn("two", reverse=not backwards)
+    joined = la.Bidirectional(sides[0], backward_layer=sides[1], name="both")
+    layers = ([rnn("one", reverse=backwards), rnn("other")], [joined])
+    models = (randomized(sequential(*some, shape=(9, 4)), seed=3) for some in layers)
+    one, both = (base_of(model=model, N=3) for model in models)
+    found = [*steps.misplaced_time(one), *direction.other_directions(one)]
+    fixes = {mistake.id: mistake.fix for mistake, _ in found if mistake.where.layer != "other"}
+    for id_ in ("time.reversed", "time.reversed_and_back", "direction.reversed"):
+        assert ("process x[:, ::-1]" in fixes[id_]) == backwards
+    names = [d.name for d in both.network.recurrent[0].layer.directions]
+    first, second = names[:: -1 if backwards else 1]
+    of_both = [m.fix for m, _ in direction.other_directions(both) if m.id == "direction.reversed"]
+    assert len(of_both) == 4
+    assert all(
+        0 < fix.index(first) < fix.index("x[:, ::-1]") < fix.index(second) for fix in of_both
+    )
 
 
 def test_ports_of_reverse_layers_are_explained() -> None:
@@ -1133,6 +1262,7 @@ def test_the_same_output_for_every_x_says_little(samples: int) -> None:
     missing |= {"time.end_repeated", "time.padded", "time.window"}
     found = ids[1] - ids[0]
     assert (found & missing) == (missing if samples > 1 else set())
+    assert ("mask.zeroed_state" in ids[1]) == (samples > 1)
 
 
 def test_any_masked_feature_is_one_of_x() -> None:
@@ -1148,17 +1278,18 @@ def test_any_masked_feature_is_one_of_x() -> None:
 
 
 @pytest.mark.parametrize("words", [False, True])
-@pytest.mark.parametrize("padded", [False, True])
-def test_padding_is_masked_at_the_end_of_samples(words: bool, padded: bool) -> None:
+@pytest.mark.parametrize("padding", [slice(7, 8), slice(7, 9), slice(8, 9)])
+def test_padding_is_masked_at_the_end_of_samples(words: bool, padding: slice) -> None:
     """Others have no first step of it to be processed, nor any to stand before them."""
     layers = [la.Embedding(7, 4, mask_zero=True)] if words else [la.Masking(0.0)]
     layers += [la.SimpleRNN(5, return_sequences=True)]
     model = randomized(sequential(*layers, shape=(9,) if words else (9, 4)), seed=3)
     x = np.random.default_rng(6).integers(1, 7, (3, 9) if words else (3, 9, 4))
-    x[1, 2] = x[0, 7 : 9 if padded else 8] = 0
+    x[1, 2] = x[0, padding] = 0
     found = masks.shifted_masks(base_of(model=model, x=x, what="output"))
     longer = ["mask.shifted"] * (not words) + ["mask.padding_first"]
-    assert [mistake.id for mistake, _ in found] == ["mask.shifted", *(longer if padded else [])]
+    expected = ["mask.shifted", *(longer if padding.stop == 9 else [])]
+    assert [mistake.id for mistake, _ in found] == expected
 
 
 def test_words_without_mask_have_no_padding() -> None:
@@ -1301,6 +1432,10 @@ def by_bits(z: Array, shift: int) -> Array:
     return bits.view("f4").astype(float)
 
 
+def power(z: Array, n: int) -> Array:
+    return (1 + z / n) ** n
+
+
 def three_lines(z: Array) -> Array:
     size = np.abs(z)
     above = np.where(size < 1, size / 4 + 0.5, np.where(size < 2.375, size / 8 + 0.625, 0))
@@ -1316,33 +1451,41 @@ def fraction(z: Array, odd: int) -> Array:
     return z / value
 
 
-def forms() -> Iterator[tuple[Function, Function]]:
-    """Yield tanh and sigmoid in each form."""
-    tanhs: list[Function] = [
-        lambda z: (c := np.clip(z, -3, 3)) * (27 + c**2) / (27 + 9 * c**2),
-        lambda z: np.clip(fraction(np.clip(z, -4, 4), 9), -1, 1),
-        lambda z: np.clip(fraction(np.clip(z, -5, 5), 13), -1, 1),
-        lambda z: z - z**3 / 3,
-        lambda z: z - z**3 / 3 + 2 * z**5 / 15,
-        lambda z: np.clip(z - z**3 / 3, -1, 1),
-        lambda z: np.clip(z - z**3 / 3 + 2 * z**5 / 15, -1, 1),
-        lambda z: 1.5 * (s := np.clip(z * 2 / 3, -1, 1)) - 0.5 * s**3,
-    ]
-    for tanh in tanhs:
-        yield tanh, lambda z, f=tanh: (1 + f(z / 2)) / 2
-    for sigmoid_ in (three_lines, lambda z: (1 + z / (1 + np.abs(z))) / 2):
-        yield lambda z, f=sigmoid_: 2 * f(2 * z) - 1, sigmoid_
-    yield lambda z: z / (1 + np.abs(z)), sigmoid_
-    exps: list[Function] = [
-        *(partial(lambda z, n: (1 + z / n) ** n, n=n) for n in (64, 128, 256, 512, 1024, 4096)),
-        *(partial(by_bits, shift=shift) for shift in (0, 298765, 366393, 486411)),
-    ]
-    for exp in exps:
+def forms() -> Iterator[tuple[Function, Function, str]]:
+    """Yield tanh and sigmoid in each form, and a word for it."""
+    tanhs: dict[str, Function] = {
+        "27 + 9 z²": lambda z: (c := np.clip(z, -3, 3)) * (27 + c**2) / (27 + 9 * c**2),
+        "degrees 5 and 4": lambda z: np.clip(fraction(np.clip(z, -4, 4), 9), -1, 1),
+        "degrees 7 and 6": lambda z: np.clip(fraction(np.clip(z, -5, 5), 13), -1, 1),
+        "z - z³/3,": lambda z: z - z**3 / 3,
+        "z - z³/3 + 2 z⁵/15,": lambda z: z - z**3 / 3 + 2 * z**5 / 15,
+        "degree 3, clipped": lambda z: np.clip(z - z**3 / 3, -1, 1),
+        "degree 5, clipped": lambda z: np.clip(z - z**3 / 3 + 2 * z**5 / 15, -1, 1),
+        "cubic": lambda z: 1.5 * (s := np.clip(z * 2 / 3, -1, 1)) - 0.5 * s**3,
+    }
+    for word, tanh in tanhs.items():
+        yield tanh, lambda z, f=tanh: (1 + f(z / 2)) / 2, word
+    for word, sigmoid_ in (
+        *(("PLAN", three_lines), (", moved to 0", lambda z: (1 + z / (1 + np.abs(z))) / 2)),
+    ):
+        yield lambda z, f=sigmoid_: 2 * f(2 * z) - 1, sigmoid_, word
+    yield lambda z: z / (1 + np.abs(z)), sigmoid_, "for sigmoid moved"
+    for word, exp in (
+        *((f")^{n}", partial(power, n=n)) for n in (64, 128, 256, 512, 1024, 4096)),
+        *((f"C = {c}", partial(by_bits, shift=c)) for c in (0, 298765, 366393, 486411)),
+    ):
         of_exp: Function = lambda z, e=exp: 1 / (1 + e(-z))  # noqa: E731
-        yield lambda z, e=exp: 2 / (1 + e(-2 * z)) - 1, of_exp
-        yield lambda z, e=exp: 1 - 2 / (1 + e(2 * z)), of_exp
-        yield lambda z, e=exp: (e(z) - e(-z)) / (e(z) + e(-z)), of_exp
-    yield from zip(tables_of(np.tanh), tables_of(sigmoid), strict=True)
+        yield lambda z, e=exp: 2 / (1 + e(-2 * z)) - 1, of_exp, f"{word}, tanh from exp(-2 z)"
+        yield lambda z, e=exp: 1 - 2 / (1 + e(2 * z)), of_exp, f"{word}, tanh from exp(2 z)"
+        both: Function = lambda z, e=exp: (e(z) - e(-z)) / (e(z) + e(-z))  # noqa: E731
+        yield both, of_exp, f"{word}, tanh from exp(z) and exp(-z)"
+    words = (
+        f"{entries} entries over |z| <= {limit}, {kind}"
+        for entries in (64, 128, 256, 512, 1024, 2048, 4096)
+        for limit in (4, 5, 6, 8, 10)
+        for kind in ("interpolated", "nearest entry", "entry below")
+    )
+    yield from zip(tables_of(np.tanh), tables_of(sigmoid), words, strict=True)
 
 
 def test_each_approximation_is_tried() -> None:
@@ -1353,11 +1496,22 @@ def test_each_approximation_is_tried() -> None:
     z, every = np.random.default_rng(3).uniform(-12, 12, 400), np.linspace(-10, 10, 8001)
     found = [np.stack([c.activate(NumpyOps(), use, z) for use in ("z", "r", "h~")]) for c in cells]
     rows: list[Row] = []
-    for tanh, of_gates in forms():
-        for one, other in ((np.tanh, of_gates), (tanh, sigmoid), (tanh, of_gates)):
-            rows.append(("activation.approximated", {}, np.stack([other(z), other(z), one(z)])))
+    for tanh, of_gates, form in forms():
+        of_sigmoid = form.partition(", tanh from")[0]
+        for one, other, *says in (
+            (np.tanh, of_gates, "sigmoid is approximated", of_sigmoid),
+            (tanh, sigmoid, "tanh is approximated", form),
+            (tanh, of_gates, form, "sigmoid is approximated: ", of_sigmoid),
+        ):
+            numbers = np.stack([other(z), other(z), one(z)])
+            rows.append(("activation.approximated", {"says": says}, numbers))
     assert untried(tried, found, rows, 1e-12, {"approximation"}) == []
+    assert len({one.mistakes[0].text for one in tried}) == len(tried)
+    far = np.array([-500.0, 500.0])
     for one, cell in zip(tried, cells, strict=True):
+        if "Taylor" not in one.mistakes[0].text:  # far away, its series have another sign
+            for use, ends in (("z", [0, 1]), ("h~", [-1, 1])):
+                np.testing.assert_allclose(cell.activate(NumpyOps(), use, far), ends, atol=0.05)
         if " and tanh is" not in one.mistakes[0].text:
             of_tanh = np.abs(cell.activate(NumpyOps(), "h~", every) - np.tanh(every))
             of_sigmoid = np.abs(cell.activate(NumpyOps(), "z", every) - sigmoid(every))

@@ -19,7 +19,7 @@ from rnnshapes.session import open_session
 from tests.helpers.activations import sigmoid, softmax
 
 Array = np.ndarray
-#: The id of a mistake, where it is, and numbers after it.
+#: The id of a mistake, where it is, and numbers after it. ``says`` are words of its text.
 Row = tuple[str, dict[str, Any], Array]
 Function = Callable[[Array], Array]
 
@@ -97,7 +97,7 @@ def untried(
     tolerance: float,
     whole: Collection[str] = (),
 ) -> list[Any]:
-    """Return the rows that no hypothesis with such numbers has: with this id and place.
+    """Return the rows that no hypothesis with such numbers has: with this id, place and words.
 
     Of ``whole`` families, texts of hypotheses that no row has follow.
     """
@@ -109,10 +109,13 @@ def untried(
     stacked = {place: np.stack([*some.values()]) for place, some in known.items()}
     missing, listed = list[Any](), set[int]()
     for number, (id_, where, wanted) in enumerate(rows):
-        place = id_, place_of(Where(**where)), wanted.shape
+        at = Where(**{name: value for name, value in where.items() if name != "says"})
+        place = id_, place_of(at), wanted.shape
+        texts = [tried[k].mistakes[0].text for k in known.get(place, ())]
+        has_words = [all(word in text for word in where.get("says", ())) for text in texts]
         some = stacked.get(place, np.zeros((0, *wanted.shape)))
         same = np.isclose(some, wanted, rtol=tolerance, atol=tolerance)
-        is_same = same.reshape(len(some), wanted.size).all(axis=1)
+        is_same = same.reshape(len(some), wanted.size).all(axis=1) & np.array(has_words, bool)
         missing += [] if is_same.any() else [(number, id_, where)]
         listed |= {k for k, one in zip(known.get(place, ()), is_same, strict=True) if one}
     others = (one for k, one in enumerate(tried) if k not in listed)
