@@ -83,13 +83,21 @@ def test_layers_around_are_converted(tmp_path: Path) -> None:
 def test_options_that_no_file_holds_are_said(tmp_path: Path) -> None:
     """With PyTorch's defaults, the same weights would compute other numbers."""
     layers = (
+        la.Conv1D(3, 2, strides=2, padding="same", name="conv"),
+        la.MaxPooling1D(2, padding="same", name="without weights"),
         la.Bidirectional(la.SimpleRNN(4, activation="relu"), merge_mode="sum", name="rnn"),
         la.LayerNormalization(epsilon=0.02, name="norm"),
     )
-    model = randomized(sequential(*layers, shape=(5, 3)))
+    model = randomized(sequential(*layers, shape=(7, 3)))
     said = rnnshapes.convert(model, tmp_path / "w.safetensors").assumptions
-    assert len(said) == len({*said}) == 3
-    for words in (("0.02", "norm"), ("relu", "rnn"), ("sum", "rnn")):
+    assert len(said) == len({*said}) == 5
+    for words in (
+        ("0.02", "norm"),
+        ("relu", "rnn"),
+        ("sum", "rnn"),
+        ("padding", "same", "conv"),
+        ("strides", "2", "conv"),
+    ):
         assert any(all(word in one for word in words) for one in said)
 
 

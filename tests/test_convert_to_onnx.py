@@ -19,7 +19,7 @@ from rnnshapes.load.foreign.model import open_foreign_file
 from rnnshapes.load.foreign.onnx_graph import read_model
 from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.weights import draw
-from rnnshapes.ops import elementwise, rearrangements
+from rnnshapes.ops import elementwise, interface, rearrangements
 from rnnshapes.ops.numpy_ops import NumpyOps
 from rnnshapes.ops.onnx_ops import OnnxGraph, OnnxOps, OnnxValue
 from rnnshapes.ops.rearrangements import WHOLE, Selection
@@ -97,17 +97,21 @@ def test_onnx_runtime_computes_the_same(name: str, tmp_path: Path) -> None:
     expected = keras.tree.flatten(model(arrays if len(arrays) > 1 else arrays[0]))
     if name == "translated":
         assert session.get_outputs()[-1].name == "last"
+    if name == "cells":
+        assert session.get_inputs()[0].shape == ["N", "T", 3]
     for array, own in zip(session.run(None, xs), expected, strict=True):
         np.testing.assert_allclose(array, np.asarray(own), rtol=1e-5, atol=2e-6)
 
 
-def test_layers_are_found_in_the_file(tmp_path: Path) -> None:
+def test_layers_are_found_in_the_file(source_of: Any, tmp_path: Path) -> None:
     model = randomized(sequential(la.GRU(5, name="rnn"), la.Dense(2, name="head"), shape=(4, 3)))
     result = rnnshapes.convert(model, tmp_path / "m.onnx")
     assert [check.name for check in result.checks][:2] == ["rnn/kernel", "rnn/recurrent_kernel"]
     assert sum(check.compared for check in result.checks) == model.count_params()
     assert all(check.rule for check in result.checks)
     assert (result.path, result.framework) == (str(tmp_path / "m.onnx"), "ONNX")
+    nodes = read_model(source_of((tmp_path / "m.onnx").read_bytes())).nodes
+    assert [node.name.partition("/")[0] for node in nodes] == ["rnn"] * 3 + ["head"] * 3
     summary = rnnshapes.inspect(tmp_path / "m.onnx")
     assert summary.agrees
     assert rnnshapes.verify(model, against=tmp_path / "m.onnx").passed
@@ -161,6 +165,44 @@ def test_wrong_and_missing_arrays_are_reported(tmp_path: Path) -> None:
     assert len(result.checks) == 3 + 1 + 2
 
 
+#: Activations of a recurrent operator, with alpha and beta, by their names in Keras.
+ACTIVATIONS: dict[str, tuple[str, list[float], list[float]]] = {
+    "tanh": ("Tanh", [], []),
+    "sigmoid": ("Sigmoid", [], []),
+    "relu": ("Relu", [], []),
+    "softsign": ("Softsign", [], []),
+    "softplus": ("Softplus", [], []),
+    "elu": ("Elu", [1.0], []),
+    "leaky_relu": ("LeakyRelu", [0.2], []),
+    "linear": ("Affine", [1.0], [0.0]),
+    "hard_sigmoid": ("HardSigmoid", [1 / 6], [0.5]),
+}
+
+
+@pytest.mark.parametrize("name", interface.ACTIVATIONS)
+def test_recurrent_operators_have_activations(name: str) -> None:
+    sizes = {"T": 7, "D": 3, "M": 5, "K": 2}
+    network = from_sizes(cell="lstm", activation=name, recurrent_activation="elu", **sizes)
+    weights = draw(network, 3)
+    if name not in ACTIVATIONS:
+        with pytest.raises(UnsupportedError, match=name):
+            onnx_weights.to_onnx(network, weights)
+        return
+    export = onnx_weights.to_onnx(network, weights)
+    assert export.inputs == (OnnxValue("input", "float32", ("N", 7, 3)),)
+    assert export.outputs == (OnnxValue("dense", "float32", ("N", 2)),)
+    (node,) = (node for node in export.graph.nodes if node.op_type == "LSTM")
+    own, alpha, beta = ACTIVATIONS[name]
+    more: dict[str, Any] = {"activation_beta": beta * 2} if beta else {}
+    assert node.attributes == {
+        "direction": "forward",
+        "hidden_size": 5,
+        "activations": ["Elu", own, own],
+        "activation_alpha": [1.0, *alpha * 2],
+        **more,
+    }
+
+
 REFUSED: dict[str, Callable[[], Any]] = {
     "mask": la.Masking,
     "window": lambda: la.Conv1D(4, 2),
@@ -185,8 +227,9 @@ def test_what_onnx_lacks_is_refused(word: str, tmp_path: Path) -> None:
     inputs = keras.Input((4, 3), **options)
     layer = REFUSED[word]()
     model = keras.Model(inputs, la.Dense(2, dtype=layer.dtype_policy)(layer(inputs)))
-    with pytest.raises(UnsupportedError, match=word):
+    with pytest.raises(UnsupportedError, match=word) as refused:
         rnnshapes.convert(model, tmp_path / "m.onnx")
+    assert str(refused.value).count(repr(layer.name)) == ("float" not in word)
     assert not list(tmp_path.iterdir())
 
 

@@ -103,7 +103,11 @@ def other(number: int, position: int, value: Any) -> Callable[[list[list[Any]]],
     return change
 
 
-before = [["Sigmoid", ["z"], ["w"], {}], ["Identity", ["z"], ["y"], {}]]
+before = [
+    ["Sigmoid", ["z"], ["w"], {}],
+    ["Sigmoid", ["w"], ["v"], {}],
+    ["Identity", ["z"], ["y"], {}],
+]
 #: Graphs that are no such chain: each would give other numbers.
 CHANGES: dict[str, tuple[bool, Callable[[list[list[Any]]], None]]] = {
     "another step": (False, other(3, 1, ["st", "first"])),
@@ -264,6 +268,9 @@ def test_initial_states_may_be_moved(kind: str, tmp_path: Path) -> None:
         nodes[3][1] = ["xt", "W", "R", "B", "", "moved"]
         made = [*nodes[:2], [kind, [state], ["moved"], {"axis": 0}], *nodes[2:]]
         assert is_whole(graph(made, tmp_path, inputs=inputs)) is expected
+    if kind == "Concat":  # of all that it joins
+        made[2][1] = ["h0", "h1"]
+        assert not is_whole(graph(made, tmp_path))
 
 
 def shape_first(nodes: list[list[Any]]) -> list[list[Any]]:

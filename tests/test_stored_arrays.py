@@ -98,6 +98,7 @@ KERNEL, SQUARE, VECTOR = (RNG.uniform(0.5, 1, shape) for shape in ((3, 5), (4, 4
         (KERNEL, KERNEL.T, [], True, "layout.transposed"),
         (KERNEL, KERNEL.reshape(5, 3), [KERNEL.reshape(5, 3).T], False, "layout.flat_buffer"),
         (KERNEL, wrong(KERNEL, 2).T, [wrong(KERNEL, 2)], False, "weights.other"),
+        (SQUARE, wrong(SQUARE, 2).T, [wrong(SQUARE, 2)], False, "weights.other"),
         (KERNEL, wrong(KERNEL, 2), [], True, "weights.other"),
         (KERNEL, wrong(KERNEL, 2).T, [], False, "weights.other"),
         (VECTOR, wrong(VECTOR, 2), [wrong(VECTOR, 2)], False, "weights.one_wrong"),
@@ -116,7 +117,7 @@ def test_a_wrong_array_is_told(
         assert ("not transposed" in mistake.text) != is_table
         assert ("W.T" in mistake.fix) != is_table
     elif stored.ndim > 1 and id_ == "weights.other":
-        assert "5 numbers differ: at [2, 0]" in mistake.text
+        assert f"{values.shape[1]} numbers differ: at [2, 0]" in mistake.text
 
 
 @pytest.mark.parametrize(

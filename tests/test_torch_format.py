@@ -71,12 +71,12 @@ def test_packed_members_are_not_read(source_of: Opener) -> None:
     assert not member.is_plain
     with pytest.raises(InputError, match="packed"):
         member.read(source, 10**6)
-    data = bytearray(archive(MEMBERS))
-    entry = data.index(b"PK\1\2")
-    data[entry + 8] |= 1
-    source = source_of(bytes(data))
-    first, second, _ = zip_directory.read_directory(source).values()
-    assert (first.is_plain, second.is_plain) == (False, True)
+    for place, value in ((8, 1), (10, 8)):  # its flags, and its method
+        data = bytearray(archive(MEMBERS))
+        data[data.index(b"PK\1\2") + place] |= value
+        source = source_of(bytes(data))
+        first, second, _ = zip_directory.read_directory(source).values()
+        assert (first.is_plain, second.is_plain) == (False, True)
 
 
 def changed(position: int, value: bytes, part: bytes = b"PK\1\2") -> bytes:
@@ -306,6 +306,19 @@ def test_numbers_may_be_big_endian(source_of: Opener) -> None:
             new.writestr(name, content)
     (tensor,), _ = torch_tensors(source_of(stream.getvalue()))
     np.testing.assert_array_equal(tensor.read(), array)
+
+
+def test_numbers_end_within_the_file(source_of: Opener) -> None:
+    """By the list of members, though that of the tensor has enough of them."""
+    data = bytearray(foreign.torch_file({"a": np.ones((2, 3), "f4")}))
+    entry = data.rindex(b"PK\1\2", 0, data.rindex(b"/data/0"))
+    for size, is_right in ((24, True), (len(data), False)):
+        data[entry + 20 : entry + 28] = struct.pack("<II", size, size)
+        if is_right:
+            assert len(torch_tensors(source_of(bytes(data)))[0]) == 1
+        else:
+            with pytest.raises(InputError, match=r"\ba\b"):
+                torch_tensors(source_of(bytes(data)))
 
 
 @pytest.mark.parametrize(

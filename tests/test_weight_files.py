@@ -21,7 +21,7 @@ from keras import layers as la
 import rnnshapes
 from rnnshapes import InputError
 from rnnshapes.load.foreign.model import open_foreign_file
-from rnnshapes.port.hypothesis import Where
+from rnnshapes.port.hypothesis import Mistake, Where
 from rnnshapes.port.weight_files.matching import as_stored
 from rnnshapes.render import schemas
 from tests.helpers import foreign
@@ -110,15 +110,25 @@ def test_biases_may_be_added(dtype: str, tmp_path: Path) -> None:
         assert rules[2] == ("sum of both biases" if passed else "")
 
 
-def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: Any) -> list[str]:
-    """Return the ids of mistakes in an ONNX file with the right weights and these attributes."""
+def compared_with_onnx(*arguments: Any, **options: Any) -> list[str]:
+    """Return the ids of mistakes in an ONNX file."""
+    return [mistake.id for mistake in mistakes_of_onnx(*arguments, **options)]
+
+
+def mistakes_of_onnx(
+    tmp_path: Path, cell: str, attributes: Any, change: Any = dict, **options: Any
+) -> tuple[Mistake, ...]:
+    """Return the mistakes in an ONNX file with these attributes, and the right weights.
+
+    The weights may be changed.
+    """
     golden = rnnshapes.golden(cell=cell, **SIZES, **options).arrays
     name = LAYERS[cell]
     names = [name]
     if options.get("bidirectional"):
         names = [f"bidirectional/{way}_{name}" for way in ("forward", "backward")]
     arrays = {key: a.astype("float32") for key, a in in_onnx(cell, golden, names).items()}
-    arrays |= {"w": golden["dense/kernel"], "b": golden["dense/bias"]}
+    arrays = change(arrays) | {"w": golden["dense/kernel"], "b": golden["dense/bias"]}
     nodes = [
         onnx_node(KINDS[cell], ["X", "W", "R", "B"], ["Y"], hidden_size=5, **attributes),
         onnx_node("MatMul", ["Y", "w"], ["z"]),
@@ -138,7 +148,9 @@ def compared_with_onnx(tmp_path: Path, cell: str, attributes: Any, **options: An
             backwards = attributes["direction"] == "reverse"
             assert ("in reverse" in in_file, "in reverse" in in_keras) == (backwards, not backwards)
             assert ("in reverse" in mistake.fix) is not backwards
-    return [mistake.id for mistake in result.mistakes]
+        elif mistake.id.startswith("gru"):
+            assert f"linear_before_reset={int(mistake.id == 'gru.reset_before')}" in mistake.fix
+    return result.mistakes
 
 
 @pytest.mark.parametrize("cell", KINDS)
@@ -147,9 +159,26 @@ def test_onnx_weights_pass(cell: str, tmp_path: Path) -> None:
     assert compared_with_onnx(tmp_path, cell, before) == []
     if cell == "gru":
         assert compared_with_onnx(tmp_path, cell, {}) == ["gru.reset_before"]
+        assert compared_with_onnx(tmp_path, cell, {}, reset_after=False) == []
+        ids = compared_with_onnx(tmp_path, cell, before, reset_after=False)
+        assert ids == ["gru.reset_after"]
+
+
+def test_flat_kernel_of_onnx_is_named(tmp_path: Path) -> None:
+    """Its gates are in another order than those of Keras."""
+
+    def flat(arrays: Arrays) -> Arrays:
+        return {**arrays, "W": arrays["W"][0].T.reshape(arrays["W"].shape)}
+
+    assert compared_with_onnx(tmp_path, "lstm", {}, flat) == ["layout.flat_buffer"]
 
 
 TANH = {"simple": ["Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"]}
+ACTIVATIONS = {
+    "simple": ["activation"],
+    "lstm": ["recurrent_activation", "activation", "state_activation"],
+    "gru": ["recurrent_activation", "activation"],
+}
 
 
 @pytest.mark.parametrize("cell", KINDS)
@@ -160,8 +189,12 @@ def test_every_activation_is_compared(cell: str, tmp_path: Path) -> None:
     for number in range(len(right)):
         names = [*right[:number], "Relu", *right[number + 1 :]]
         attributes = {**before, "activations": names}
-        ids = compared_with_onnx(tmp_path, cell, attributes, bidirectional=True)
-        assert ids == ["activation.other"]
+        (found,) = mistakes_of_onnx(tmp_path, cell, attributes, bidirectional=True)
+        way, option = [*itertools.product(("forward", "backward"), ACTIVATIONS[cell])][number]
+        assert (found.id, found.where) == ("activation.other", Where("bidirectional", way))
+        in_file, in_keras = found.text.split(", and ")
+        assert (in_file.split()[0], "relu" in in_file) == (option, True)
+        assert right[number].lower() in in_keras
     attributes = {**before, "activations": right}
     assert compared_with_onnx(tmp_path, cell, attributes, bidirectional=True) == []
 
@@ -281,8 +314,8 @@ def test_directions_of_pytorch_have_one_activation(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     rnnshapes.convert(of("relu"), path)
     assert rnnshapes.verify(of("relu"), against=path).passed
-    ids = [mistake.id for mistake in rnnshapes.verify(of("tanh"), against=path).mistakes]
-    assert ids == ["activation.other"]
+    found = [(one.id, one.where) for one in rnnshapes.verify(of("tanh"), against=path).mistakes]
+    assert found == [("activation.other", Where("rnn", "backward"))]
 
 
 def swapped(name: str, order: tuple[int, ...]) -> Callable[[Arrays], Arrays]:
@@ -439,19 +472,34 @@ def test_exchanged_directions_are_named(cell: str, tmp_path: Path) -> None:
     assert found == ["direction.weights_exchanged"] * 6
 
 
-def test_bias_of_a_right_direction_is_not_exchanged(tmp_path: Path) -> None:
-    """All biases of Keras are 0."""
-    lstm = la.LSTM(5, unit_forget_bias=False, name="lstm")
-    layer = la.Bidirectional(lstm, name="rnn")
-    model = keras.Sequential([keras.Input((4, 3)), layer])
-    golden = rnnshapes.golden(model, keras=False).arrays
-    names = [f"rnn/{way}_lstm" for way in ("forward", "backward")]
-    arrays = {f"rnn.{key}": array for key, array in in_pytorch("lstm", golden, names).items()}
-    arrays[B] = np.random.default_rng(3).standard_normal(20)
-    arrays = {key: np.ascontiguousarray(a, dtype="float32") for key, a in arrays.items()}
-    path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
-    found = [(m.id, m.where.array) for m in rnnshapes.verify(model, against=path).mistakes]
-    assert found == [("weights.other", "bias")]
+def biases_of_both(cell: str, function: Callable[..., list[np.ndarray]]) -> keras.Model:
+    """Return a model of a cell in both directions, whose biases a function makes of its own."""
+    layer = {"lstm": la.LSTM, "gru": la.GRU}[cell](5)
+    model = model_of(la.Bidirectional(layer, name="rnn"))
+    weights = model.get_weights()
+    weights[2], weights[5] = function(weights[2], weights[5])
+    model.set_weights(weights)
+    return model
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_bias_of_a_right_direction_is_not_exchanged(cell: str, tmp_path: Path) -> None:
+    """Both directions have one bias in Keras; in the file, the second one is right."""
+    model = biases_of_both(cell, lambda one, other: [one, one])
+    arrays = state_of(model)
+    arrays[B] = np.random.default_rng(3).standard_normal(arrays[B].shape).astype("float32")
+    found = [(m.id, m.where) for m in against_model(tmp_path, model, arrays).mistakes]
+    at = Where("rnn", "forward", "bias", found[0][1].gate)
+    assert found == [("weights.other", at)]
+
+
+def test_wrong_number_is_no_exchange_of_directions(tmp_path: Path) -> None:
+    """The first bias of Keras is 0, as the second one of the file, which is left out."""
+    model = biases_of_both("lstm", lambda one, other: [0 * one, other])
+    arrays = state_of(model)
+    arrays[B][7], arrays[f"{B}_reverse"] = 0.5, 0 * arrays[B]
+    found = [(m.id, m.where.direction) for m in against_model(tmp_path, model, arrays).mistakes]
+    assert found == [("weights.one_wrong", "forward"), ("bias.omitted", "backward")]
 
 
 def test_reversed_layer_may_come_first_in_keras(tmp_path: Path) -> None:
@@ -523,7 +571,8 @@ def test_pytorch_has_no_reset_before(tmp_path: Path) -> None:
     }
     path = written(tmp_path / "m.pt", foreign.torch_file(arrays))
     result = rnnshapes.verify(cell="gru", reset_after=False, against=path, **SIZES)
-    assert {"gru.reset_after"} <= {mistake.id for mistake in result.mistakes}
+    (mistake,) = (each for each in result.mistakes if each.id == "gru.reset_after")
+    assert "reset_after=True" in mistake.fix
 
 
 def test_projection_to_the_same_size_fails(tmp_path: Path) -> None:
@@ -614,8 +663,12 @@ def test_layers_are_matched_by_name(kind: str, tmp_path: Path) -> None:
     right = against_model(tmp_path, model, state_of(model))
     assert (right.passed, right.assumptions) == (True, ())
     wrong = against_model(tmp_path, model, state_of(model, {"a": "b", "b": "a"}))
-    assert {"stack.layers_swapped"} <= {mistake.id for mistake in wrong.mistakes}
-    assert not wrong.passed
+    arrays = ["kernel", "recurrent_kernel"] if kind == "lstm" else ["kernel", "bias"]
+    found = [one for one in wrong.mistakes if one.where.array in arrays]
+    assert [one.where for one in found] == [Where(a, None, b) for a in "ab" for b in arrays]
+    assert {one.id for one in found} == {"stack.layers_swapped"}
+    places = [one.text.rpartition(" ")[2].partition(".")[0] for one in found]
+    assert places == ["b"] * 2 + ["a"] * 2
     other = against_model(tmp_path, model, state_of(model, {"a": "p", "b": "q"}))
     assert other.passed
     (assumed,) = other.assumptions
@@ -708,8 +761,24 @@ def test_onnx_has_an_order(stack: keras.Model, tmp_path: Path) -> None:
     assert onnx_stack(tmp_path, stack, {}, "abcd").passed
     assert onnx_stack(tmp_path, stack, {}, "abcd").assumptions == ()
     for order, layer in (("bacd", "b"), ("abdc", "d")):
-        (mistake,) = onnx_stack(tmp_path, stack, {}, order).mistakes
-        assert (mistake.id, mistake.where.layer) == ("stack.layers_swapped", layer)
+        result = onnx_stack(tmp_path, stack, {}, order)
+        (mistake,) = result.mistakes
+        assert (mistake.id, mistake.where) == ("stack.layers_swapped", Where(layer))
+        (check,) = (check for check in result.checks if not check.rule)
+        assert (check.arrays, check.compared) == ((), 0)
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_layers_side_by_side_have_no_order(follows: bool, tmp_path: Path) -> None:
+    """A layer follows another one also if it takes its states alone."""
+    x, y = keras.Input((4, 5)), keras.Input((3, 5))
+    _, *states = la.LSTM(5, return_state=True, name="a")(x)
+    last = la.LSTM(5, name="b")(y, initial_state=states if follows else None)
+    model = randomized(keras.Model([x, y], [last, *states]))
+    result = against_model(tmp_path, model, state_of(model, {"a": "net.1", "b": "net.0"}))
+    found = [(mistake.id, mistake.where) for mistake in result.mistakes]
+    assert found == ([("stack.layers_swapped", Where("b"))] if follows else [])
+    assert len(result.assumptions) == (not follows)
 
 
 @pytest.mark.parametrize("order", ["cd", "dc"])
@@ -770,7 +839,7 @@ def test_roles_of_a_normalization_are_compared(tmp_path: Path) -> None:
         wrong = exchanged(arrays, *(f"bn.{name}" for name in names))
         result = against_model(tmp_path, model, wrong)
         assert [mistake.id for mistake in result.mistakes] == ["weights.other"] * 2
-        assert all("bn." in mistake.text for mistake in result.mistakes)
+        assert [one.text.rpartition(" bn.")[2] for one in result.mistakes] == [*names[::-1]]
 
 
 def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
@@ -778,6 +847,8 @@ def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
     more = {name.replace("rnn.", "rnn2."): a for name, a in arrays.items() if "rnn." in name}
     record = compared(tmp_path, {**arrays, **more}, "lstm")
     assert [found["id"] for found in record["diagnosis"]] == ["weights.extra"]
+    check = record["checks"][-1]
+    assert (check["name"], check["arrays"], check["compared"]) == ("rnn2", [*more], 0)
     layers = la.Dense(3, use_bias=False, name="fc"), la.BatchNormalization(scale=False, name="bn")
     model = model_of(*layers)
     arrays = state_of(model)
@@ -785,6 +856,12 @@ def test_arrays_of_the_file_alone_may_fail(tmp_path: Path) -> None:
         more = {"fc.bias": np.full(3, bias, "float32"), "bn.weight": np.full(3, scale, "float32")}
         result = against_model(tmp_path, model, {**arrays, **more})
         assert result.passed is ((bias, scale) == (0, 1))
+        wrong = {"fc.bias": bias != 0, "bn.weight": scale != 1}
+        assert [check[:4] for check in result.checks if check.mistake] == [
+            (name, (name,), "", 3) for name in wrong if wrong[name]
+        ]
+        found = [(mistake.id, mistake.where) for mistake in result.mistakes]
+        assert found == [("weights.extra", Where(array=name)) for name in wrong if wrong[name]]
 
 
 def test_names_tell_layers_of_inner_models_apart(tmp_path: Path) -> None:
@@ -844,6 +921,7 @@ def test_each_array_has_its_own_rule(tmp_path: Path) -> None:
         la.Conv1D(4, 2, name="conv"),
         la.Bidirectional(la.GRU(5, return_sequences=True, name="gru"), name="both"),
         la.LSTM(6, use_bias=False, return_sequences=True, name="rnn"),
+        la.LSTM(3, return_sequences=True, name="lstm"),
         la.SimpleRNN(2, name="plain"),
         la.Dense(3, name="fc"),
     )
@@ -870,7 +948,10 @@ def test_each_array_has_its_own_rule(tmp_path: Path) -> None:
         *gru,
         ("rnn/kernel", ("rnn.weight_ih_l0",), "transposed", 10 * 24),
         ("rnn/recurrent_kernel", ("rnn.weight_hh_l0",), "transposed", 6 * 24),
-        ("plain/kernel", ("plain.weight_ih_l0",), "transposed", 6 * 2),
+        ("lstm/kernel", ("lstm.weight_ih_l0",), "transposed", 6 * 12),
+        ("lstm/recurrent_kernel", ("lstm.weight_hh_l0",), "transposed", 3 * 12),
+        ("lstm/bias", ("lstm.bias_ih_l0", "lstm.bias_hh_l0"), "first bias, second 0", 12),
+        ("plain/kernel", ("plain.weight_ih_l0",), "transposed", 3 * 2),
         ("plain/recurrent_kernel", ("plain.weight_hh_l0",), "transposed", 2 * 2),
         ("plain/bias", ("plain.bias_ih_l0", "plain.bias_hh_l0"), "second bias, first 0", 2),
         ("words/embeddings", ("words.weight",), "as it is", 7 * 3),
@@ -898,6 +979,23 @@ def test_file_without_recurrence_passes_on_warnings(tmp_path: Path) -> None:
             warnings = file.contents.warnings
         assert len(warnings) == 1
         assert rnnshapes.verify(model, against=path).assumptions == warnings[:count]
+
+
+def test_onnx_file_holds_all_options_but_epsilon(tmp_path: Path) -> None:
+    layers = (
+        la.Bidirectional(la.SimpleRNN(4, "relu"), merge_mode="sum", name="rnn"),
+        la.LayerNormalization(epsilon=0.02, name="norm"),
+    )
+    rnnshapes.convert(model := model_of(*layers), path := tmp_path / "m.onnx")
+    (said,) = rnnshapes.verify(model, against=path).assumptions
+    assert "norm" in said
+    assert "0.02" in said
+    model = model_of(la.Conv1D(4, 2, strides=3, padding="same", name="conv"), shape=(6, 3))
+    kernel, bias = model.get_weights()
+    arrays = {"w": np.ascontiguousarray(kernel.T), "b": bias}
+    written(path, onnx_file([onnx_node("Conv", ["x", "w", "b"], ["y"])], arrays))
+    result = rnnshapes.verify(model, against=path)
+    assert (result.passed, result.assumptions) == (True, ())
 
 
 def test_arrays_without_weights_are_listed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnnshapes.layouts import frameworks
 from rnnshapes.layouts.equation_parts import from_parts, in_order, to_parts
 from rnnshapes.layouts.frameworks import frameworks_by_order, layout_of
 from rnnshapes.layouts.layout import ArrayLayout, shape_in, stored_weight
@@ -69,11 +70,6 @@ def test_arrays_hold_parts_in_keras_order(
     assert np.array_equal(from_parts(array, every, layout.gates, gates), values)
 
 
-def test_joined_kernels_have_consecutive_rows() -> None:
-    layout = layout_of("Haiku", "lstm")
-    assert layout.array("w").dims == ("D+M", "GM")
-
-
 def test_blocks_are_put_in_another_order() -> None:
     assert np.array_equal(in_order(blocks("iofc", 3), "iofc", "ifco"), blocks("ifco", 3))
     assert np.array_equal(in_order(blocks("iofc"), "iofc", "fo"), blocks("fo"))
@@ -82,29 +78,60 @@ def test_blocks_are_put_in_another_order() -> None:
     assert in_order(same, "", "zrh") is same
 
 
-#: Framework, cell, array, and its symbolic shape.
-DIMS = [
-    ("Keras", "lstm", "kernel", "D GM"),
-    ("Keras", "gru", "bias", "2 GM"),
-    ("PyTorch", "lstm", "weight_hh", "GM M"),
-    ("PyTorch", "lstm", "weight_hr", "P M"),
-    ("ONNX", "gru", "W", "dirs GM D"),
-    ("ONNX", "gru", "B", "dirs 2GM"),
-    ("ONNX", "lstm", "P", "dirs 3M"),
-    ("Flax linen", "lstm", "h{gate}.bias", "M"),
-    ("Flax linen", "gru", "hn.bias", "M"),
-    ("Flax linen", "gru", "i{gate}.kernel", "D M"),
-    ("Equinox", "gru", "bias_n", "M"),
-    ("TensorFlow 1", "lstm", "kernel", "D+M GM"),
-]
+GM_ROWS = "weight_ih GM·D Wx", "weight_hh GM·M Wh"
+TORCH = (*GM_ROWS, "bias_ih GM bx", "bias_hh GM bh")
+ONNX = "W dirs·GM·D Wx", "R dirs·GM·M Wh", "B dirs·2GM bx bh"
+FLAX = "i{gate}.kernel D·M Wx", "h{gate}.kernel M·M Wh"
+#: Every layout: its class, its order of gates, and name, shape and parts of each array, with the
+#: gates in it where they are not those of the cell. Sources: see ``frameworks.py``.
+LAYOUTS = {
+    "Keras simple": ("SimpleRNN", "", "kernel D·GM Wx", "recurrent_kernel M·GM Wh", "bias GM bx"),
+    "Keras lstm": ("LSTM", "i f c o", "kernel D·GM Wx", "recurrent_kernel M·GM Wh", "bias GM bx"),
+    "Keras gru": ("GRU", "z r h", "kernel D·GM Wx", "recurrent_kernel M·GM Wh", "bias 2·GM bx bh"),
+    "PyTorch simple": ("nn.RNN", "", *TORCH),
+    "PyTorch lstm": ("nn.LSTM", "i f g o (g is c)", *TORCH, "weight_hr P·M Wp"),
+    "PyTorch gru": ("nn.GRU", "r z n (n is h)", *TORCH),
+    "ONNX simple": ("RNN", "", *ONNX),
+    "ONNX lstm": ("LSTM", "i o f c", *ONNX, "P dirs·3M P: i o f"),
+    "ONNX gru": ("GRU", "z r h", *ONNX),
+    "Flax linen simple": ("SimpleCell", "", "i.kernel D·GM Wx", "h.kernel M·GM Wh", "i.bias GM bx"),
+    "Flax linen lstm": ("LSTMCell", "i f g o (g is c)", *FLAX, "h{gate}.bias M bh"),
+    "Flax linen gru": (
+        *("GRUCell", "r z n (n is h)", *FLAX),
+        *("i{gate}.bias M bx", "hn.bias M bh: h"),
+    ),
+    "Flax nnx lstm": (
+        *("OptimizedLSTMCell", "i f g o (g is c)"),
+        *("dense_i.kernel D·GM Wx", "dense_h.kernel M·GM Wh", "dense_h.bias GM bh"),
+    ),
+    "Flax nnx gru": (
+        *("GRUCell", "r z n (n is h)"),
+        *("dense_i.kernel D·GM Wx", "dense_i.bias GM bx", "dense_h.kernel M·GM Wh"),
+    ),
+    "Equinox lstm": ("LSTMCell", "i f g o (g is c)", *GM_ROWS, "bias GM bx"),
+    "Equinox gru": ("GRUCell", "r z n (n is h)", *GM_ROWS, "bias GM bx", "bias_n M bh: h"),
+    "Haiku lstm": ("LSTM", "i g f o (g is c)", "w D+M·GM Wx Wh", "b GM bx"),
+    "Haiku gru": ("GRU", "z r a (a is h)", "w_i D·GM Wx", "w_h M·GM Wh", "b GM bx"),
+    "TensorFlow 1 lstm": (
+        *("BasicLSTMCell", "i j f o (j is c)"),
+        *("kernel D+M·GM Wx Wh", "bias GM bx"),
+    ),
+}
 
 
-@pytest.mark.parametrize(("framework", "cell", "name", "dims"), DIMS)
-def test_arrays_have_symbolic_shapes(framework: str, cell: str, name: str, dims: str) -> None:
-    assert layout_of(framework, cell).array(name).dims == tuple(dims.split())
+def test_layouts_are_those_of_the_frameworks() -> None:
+    found = {}
+    for layout in frameworks.LAYOUTS:
+        arrays = []
+        for array in layout.arrays:
+            gates = f": {' '.join(array.gates)}" if array.gates else ""
+            arrays.append(f"{array.name} {'·'.join(array.dims)} {' '.join(array.parts)}{gates}")
+        name = f"{layout.framework} {layout.cell}"
+        found[name] = (layout.class_name, layout.order_text, *arrays)
+    assert list(found.items()) == list(LAYOUTS.items())
 
 
-SIZES = {"D": Dim.of(3), "M": Dim.of(5), "dirs": Dim.of(2)}
+SIZES = {"D": Dim.of(3), "M": Dim.of(5), "P": Dim.of(5), "dirs": Dim.of(2)}
 
 
 @pytest.mark.parametrize(
