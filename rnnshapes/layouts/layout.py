@@ -120,10 +120,10 @@ def shape_in(array: ArrayLayout, gates: int, sizes: Mapping[str, Dim]) -> Shape:
     Args:
         array: The array.
         gates: The number of gates of the cell, 1 for a cell without.
-        sizes: The sizes D, M, P and dirs of the cell; P is that of a projected state.
+        sizes: The sizes D, M, P and dirs of the cell; P is that of its state, M unless projected.
     """
     dims = tuple(total(_term(t, gates, sizes) for t in text.split("+")) for text in array.dims)
-    if "P" in sizes and array.parts == ("Wh",):  # the state is the projected one
+    if array.parts == ("Wh",):  # the state may be a projected one
         return tuple(sizes["P"] if dim == sizes["M"] else dim for dim in dims)
     return dims
 
@@ -136,7 +136,7 @@ def stored_weight(
     Args:
         array: The array.
         layout: The layout of its cell.
-        sizes: The sizes D, M, P and dirs of the cell; P is that of a projected state.
+        sizes: The sizes D, M, P and dirs of the cell; P is that of its state, M unless projected.
         name: The name of the array.
         index: What its symbols end in.
     """

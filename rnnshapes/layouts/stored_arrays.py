@@ -72,9 +72,8 @@ def _arrays(
     parts: Sequence[Mapping[str, Array]],
 ) -> Iterator[tuple[Weight, Array]]:
     """Yield each array that holds parts of the equation: of all directions, or of one."""
-    sizes = {"D": directions[0].features, "M": cell.units, "dirs": Dim.of(len(directions))}
-    if "Wp" in parts[0]:
-        sizes["P"] = cell.output
+    sizes = {"D": directions[0].features, "M": cell.units, "P": cell.output}
+    sizes["dirs"] = Dim.of(len(directions))
     for array in layout.arrays:
         if not set(array.parts) <= set(parts[0]):
             continue

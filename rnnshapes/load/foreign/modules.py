@@ -95,8 +95,6 @@ def joined(others: Sequence[OtherModule]) -> tuple[OtherModule, ...]:
 
 
 def _as_one(name: str, group: Sequence[OtherModule]) -> OtherModule:
-    if len(group) == 1 and group[0].name == name:
-        return group[0]
     kind = f"{len(group)} modules" if len(group) > 1 else group[0].class_name
     return OtherModule(name, kind, tuple(tensor for other in group for tensor in other.tensors))
 

@@ -233,8 +233,7 @@ class _Builder:
         else:
             added = Recurrent(direction=directions[0], **options)
         self.nodes.append(Node(name, added, (tap,)))
-        sizes = {"D": features, "M": units, "dirs": Dim.of(len(directions))}
-        sizes |= {} if projection is None else {"P": projection}
+        sizes = {"D": features, "M": units, "P": cell.output, "dirs": Dim.of(len(directions))}
         self.weights[name] = tuple(
             stored_weight(array.layout, module.layout, sizes, array.name, _index(array, directions))
             for array in layer.arrays

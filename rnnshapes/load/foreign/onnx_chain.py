@@ -501,7 +501,7 @@ def read_chain(
     chain = _Chain(model, [module for _, module in modules], numbers, zeros, computed)
     try:
         return chain.follow(), chain.sizes.get("T")
-    except (_NoChainError, InputError):
+    except _NoChainError:
         return (), None
 
 

@@ -183,7 +183,7 @@ def _concat(arrays: Sequence[Tensor], attributes: dict[str, Any]) -> _Rearrangem
     shapes = [array.shape for array in arrays]
     (axis,) = _axes([attributes["axis"]], len(shapes[0]))
     rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
-    if len(rest) != 1 or len({len(shape) for shape in shapes}) != 1:
+    if len(rest) != 1:
         raise ValueError("shapes that do not fit")
     length = sum(shape[axis] for shape in shapes)
     shape = (*shapes[0][:axis], length, *shapes[0][axis + 1 :])

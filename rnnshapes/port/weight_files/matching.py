@@ -436,9 +436,10 @@ def recurrences_of(network: Network, weights: Weights, layer_name: str) -> Itera
 
 
 def are_equal(first: Array, second: Array) -> bool:
-    """Return ``np.array_equal``. The first row tells most of the many arrays in a file apart."""
-    if first.shape != second.shape:
-        return False
+    """Return ``np.array_equal`` for arrays of as many axes.
+
+    The first row tells most of the many arrays in a file apart.
+    """
     is_alike = first.ndim == 0 or np.array_equal(first[:1], second[:1])
     return is_alike and np.array_equal(first, second)
 

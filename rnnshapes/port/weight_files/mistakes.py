@@ -245,7 +245,7 @@ def plain_mistake(
         text = "it is transposed" if is_table else "it is not transposed"
         remedy = "store it as it is" if is_table else "store W.T"
         return Mistake("layout.transposed", text, where, remedy)
-    if stored.size == values.size and are_equal(values.reshape(stored.shape), stored):
+    if are_equal(values.reshape(stored.shape), stored):
         return Mistake("layout.flat_buffer", _RESHAPED, where, "store W.T; do not reshape W")
     found = forms[0] if forms else stored if stored.shape == values.shape else stored.T
     return number_mistake(values, found, where)

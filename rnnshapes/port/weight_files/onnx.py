@@ -70,8 +70,8 @@ def to_onnx(network: Network, weights: Weights) -> OnnxExport:
         UnsupportedError: A layer has no counterpart in ONNX, or computes in another dtype.
     """
     require_supported(node.layer for node in network.unsupported)
-    if network.precisions != ("float32",) or network.dtype != "float32":
-        dtypes = ", ".join(dict.fromkeys((network.dtype, *network.precisions)))
+    if network.precisions != ("float32",):
+        dtypes = ", ".join(network.precisions)
         raise UnsupportedError(
             f"an ONNX model is written in float32, and this model is of {dtypes}"
         )
@@ -244,7 +244,10 @@ class _Exporter:
 
 
 def _attributes(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return the attributes that options of cells set, one cell for each direction."""
+    """Return the attributes that options of cells set, one cell for each direction.
+
+    The cells are those of a layer that :func:`lay_out` takes, of one kind.
+    """
     names: list[str] = []
     alphas: list[float] = []
     betas: list[float] = []
@@ -262,10 +265,7 @@ def _attributes(cells: Sequence[Cell]) -> dict[str, Any]:
     attributes: dict[str, Any] = {"activations": names}
     attributes |= {"activation_alpha": alphas} if alphas else {}
     attributes |= {"activation_beta": betas} if betas else {}
-    resets = {getattr(cell, "reset_after", None) for cell in cells}
-    if len(resets) > 1:
-        raise UnsupportedError("its directions differ in reset_after")
-    (after,) = resets
+    after = getattr(cells[0], "reset_after", None)
     return attributes if after is None else {**attributes, "linear_before_reset": int(after)}
 
 
