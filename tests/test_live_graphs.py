@@ -169,6 +169,27 @@ def test_mask_of_a_sum_joins_those_of_its_parts() -> None:
         assert call.unsupported == (() if is_own else ("mask",))
 
 
+def test_masks_of_attention_are_those_of_its_inputs() -> None:
+    """In their order, and all of them."""
+    x, y = (keras.Input((T,), dtype="int32") for _ in range(2))
+    e, f = (la.Embedding(9, 4, mask_zero=True)(words) for words in (x, y))
+    plain = la.Embedding(9, 4)(x)
+    of_e, of_f = (each._keras_mask for each in (e, f))
+    for inputs, masks, are_own in (
+        ([e, f], [of_e, of_f], True),
+        ([e, f], [of_f, of_e], False),
+        ([plain, f], [None, of_f], True),
+        ([plain, f], [of_f, None], False),
+        ([e, f, f], [of_e, of_f, of_f], True),
+        ([e, f, f], [of_e, of_f], False),
+        ([e, f], [None, None], False),
+        ([plain, plain], [None, None], True),
+        ([plain, plain, plain], [None, None], True),
+    ):
+        call = read_graph(keras.Model([x, y], la.Attention()(inputs, mask=masks))).calls[-1]
+        assert call.unsupported == (() if are_own else ("mask",))
+
+
 def test_complex_input_is_refused() -> None:
     x = keras.Input((T, D), dtype="complex64")
     with pytest.raises(InputError, match="complex64"):

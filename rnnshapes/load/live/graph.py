@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import starmap, zip_longest
 from typing import Any
 
 from rnnshapes.load.call_arguments import CallArguments, name_options, sort_arguments
@@ -238,11 +239,11 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     own_masks = [get_mask(tensor) for tensor in inputs]
     inputs += _tensors_in(arguments.options)
     masks = list(_leaves(arguments.mask))
-    each = arguments.mask if isinstance(arguments.mask, list | tuple) else masks
-    in_order = len(each) == len(own_masks) and all(map(_is_same, each, own_masks))
-    is_list = isinstance(arguments.mask, list | tuple) and bool(masks)
-    of_any = all(any(_is_same(mask, own) for own in own_masks) for mask in masks)
-    if not (in_order if is_list else of_any):
+    if isinstance(arguments.mask, list | tuple):  # None in it takes the mask off an input
+        are_own = all(starmap(_is_same, zip_longest(arguments.mask, own_masks)))
+    else:
+        are_own = all(any(_is_same(mask, own) for own in own_masks) for mask in masks)
+    if not are_own:
         unsupported = (*unsupported, "mask")
         inputs += _tensors_in(masks)
     return replace(arguments, inputs=tuple(inputs), unsupported=unsupported)
