@@ -114,7 +114,6 @@ def _with_sample_axis(data: ArrayInput, node: Node, network: Network) -> ArrayIn
     expected = network.shape_numbers(layer.shape)
     if layer.integers and data.description.lower().endswith(".csv") and data.array.shape[-1] == 1:
         data = replace(data, array=data.array[..., 0])  # a line is a step, and has one index
-        data = data if data.array.ndim > 1 else replace(data, array=data.array[None])
     shape = data.array.shape
     if _fits(shape, expected):
         return data
@@ -142,7 +141,7 @@ def _changes(shape: tuple[int, ...], layer: Input, expected: ExpectedShape) -> I
     yield from _transposed((1, *shape), "[None]", expected)
     for axis in (axis for axis in reversed(range(len(shape))) if shape[axis] == 1):
         squeezed = (*shape[:axis], *shape[axis + 1 :])
-        if _fits(squeezed, expected) or _fits((1, *squeezed), expected):
+        if _fits(squeezed, expected):
             yield f"remove its {_ordinal(axis)} axis of size 1: x.squeeze({axis})"
     yield from _resized(shape, layer, expected)
 

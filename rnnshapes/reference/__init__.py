@@ -254,13 +254,13 @@ def _require_samples(
     for node in network.unsupported:
         for output, dims in zip(values[node.name], node.layer.declared_shapes or (), strict=False):
             expected = network.shape_numbers(dims)[1:]
-            if output.ndim and output.shape[1:] != expected and None not in expected:
+            if output.shape[1:] != expected and None not in expected:
                 raise UnsupportedError(
                     f"layer {node.name!r} ({node.layer.type}) returns {output.shape[1:]} for each "
                     f"sample, and not {expected} as for other numbers of time steps"
                 )
         for output in values[node.name]:
-            if output.ndim == 0 or len(output) != samples:
+            if len(output) != samples:
                 raise UnsupportedError(
                     f"layer {node.name!r} ({node.layer.type}) returns {output.shape} for {samples} "
                     "samples: an output that mixes samples is not supported"

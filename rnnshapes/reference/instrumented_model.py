@@ -235,7 +235,7 @@ class LayerTensors:
         outputs: dict[str, tuple[Any, ...]] = {}
         nodes, node_shapes = self.network.nodes, self.network.node_shapes
         for position, (node, shapes) in enumerate(zip(nodes, node_shapes, strict=True)):
-            if shapes.steps is None or not shapes.final:
+            if not shapes.final:
                 continue
             if node.layer.directions:
                 outputs[node.name] = self._recurrent_outputs(node)

@@ -30,7 +30,7 @@ from rnnshapes.load.live.recorded_model import (
     weights_outside,
 )
 from rnnshapes.network.graph import DTYPES_16BIT, Tap
-from rnnshapes.network.layers.config import MODEL_CLASSES, Source
+from rnnshapes.network.layers.config import Source
 from rnnshapes.ops.constant import MOST_NUMBERS, NUMBER_DTYPES, Constant
 
 
@@ -91,9 +91,9 @@ def uncalled_weights(model: Any, graph: KerasGraph) -> tuple[UncalledWeights, ..
 
 def is_model(layer: Any) -> bool:
     """Return whether a layer is one of Keras's own models, with a graph of layers."""
-    kind = type(layer)
-    is_keras = kind.__name__ in MODEL_CLASSES and kind.__module__.startswith("keras.src.models.")
-    return is_keras and bool(getattr(layer, "inputs", None) and getattr(layer, "outputs", None))
+    kind: type = type(layer)
+    is_keras = kind.__module__.startswith("keras.src.models.")
+    return is_keras and bool(getattr(layer, "inputs", None))
 
 
 def model_at_each_step(layer: Any) -> Any:
@@ -232,9 +232,7 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     args, kwargs = name_layer_options(layer, call.arguments.args, call.arguments.kwargs)
     if getattr(layer, "reruns_model", False):  # from all inputs, whatever it is made from
         kwargs.pop("model_inputs")
-    is_keras = type(layer).__module__.startswith("keras.src.layers.")
-    class_name = type(layer).__name__ if is_keras else ""
-    arguments = sort_arguments(args, kwargs, _tensors_in, class_name)
+    arguments = sort_arguments(args, kwargs, _tensors_in, type(layer).__name__)
     inputs, unsupported = list(_tensors_in(arguments.inputs)), arguments.unsupported
     own_masks = [get_mask(tensor) for tensor in inputs]
     inputs += _tensors_in(arguments.options)

@@ -223,8 +223,7 @@ def _inner_layers(layer: Any) -> Iterator[Any]:
 def _class_name(layer: Any) -> str:
     """Return the class of a layer, with its module in front unless it is a layer of Keras."""
     kind = type(layer)
-    is_keras = kind.__module__.startswith(("keras.src.layers.", "keras.layers."))
-    is_keras = is_keras or is_model(layer)
+    is_keras = kind.__module__.startswith("keras.src.layers.") or is_model(layer)
     if kind.__module__.startswith(OPERATION_MODULES):
         return f"{OPERATION}{kind.__name__}"
     return kind.__name__ if is_keras else f"{kind.__module__}.{kind.__name__}"

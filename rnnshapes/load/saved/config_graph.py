@@ -48,7 +48,7 @@ class ModelCall:
         outputs = self.outputs.get((ref.layer, ref.node))
         if isinstance(outputs, int):
             return Tap(outputs, ref.tensor)
-        if outputs is None or not 0 <= ref.tensor < len(outputs):
+        if outputs is None or ref.tensor >= len(outputs):
             raise InputError(f"layer {ref.layer!r} has no output {ref.tensor}")
         return outputs[ref.tensor]
 
@@ -132,7 +132,7 @@ class GraphFlattener:
         """
         config = read_model_config(model, parent, legacy=self.legacy)
         for layer in config.layers.values():
-            if not self._is_followed(layer):
+            if self._followed_model(layer) is None:
                 known = self.layers.setdefault(layer.name, layer)
                 if (known.group, known.top_layer) != (layer.group, layer.top_layer):
                     raise InputError(f"two layers of its config are named {layer.name!r}")
@@ -140,9 +140,9 @@ class GraphFlattener:
             return self._add_sequential(config, inputs)
         return self._add_functional(config, inputs)
 
-    def _is_followed(self, layer: SavedLayer) -> bool:
-        """Return whether a layer is a model whose own layers are added."""
-        return layer.submodel is not None and layer.name not in self.opaque
+    def _followed_model(self, layer: SavedLayer) -> Config | None:
+        """Return the model that a layer is or applies, if that model's own layers are added."""
+        return None if layer.name in self.opaque else layer.submodel
 
     def _add_call(self, call: SavedCall) -> int:
         self.calls.append(call)
@@ -160,8 +160,9 @@ class GraphFlattener:
         else:
             current = list(inputs)
         for layer, after in zip(layers, [*layers, None][1:], strict=True):
-            if layer.submodel is not None and self._is_followed(layer):
-                current = self._follow(layer, layer.submodel, current)
+            inner = self._followed_model(layer)
+            if inner is not None:
+                current = self._follow(layer, inner, current)
                 continue
             shape = None if after is None else after.input_shape
             shapes = {} if shape is None else {0: shape}
@@ -235,9 +236,9 @@ class GraphFlattener:
         """Add a call of a layer and return its position, or follow a model to its outputs."""
         sources = tuple(map(model_call.tap, node.sources))
         initial = tuple(map(model_call.tap, node.initial))
-        with_more = bool(node.unsupported or initial)
-        if layer.submodel is None or not self._is_followed(layer) or with_more:
-            if self._is_followed(layer):
+        model = self._followed_model(layer)
+        if model is None or node.unsupported or initial:
+            if model is not None:
                 self.more_opaque.add(layer.name)
             return self._add_call(
                 SavedCall(
@@ -254,8 +255,8 @@ class GraphFlattener:
             )
         self.submodel_calls.append(SubmodelCall(layer, sources, node.mask, model_call))
         self._require_few_calls()
-        inputs = _in_input_order(layer.submodel, node.input_names, sources)
-        return self._follow(layer, layer.submodel, inputs)
+        inputs = _in_input_order(model, node.input_names, sources)
+        return self._follow(layer, model, inputs)
 
     def _follow(self, layer: SavedLayer, model: Config, inputs: Sequence[Tap]) -> list[Tap]:
         """Add the calls of a model inside the model, once or at each step; return its outputs."""

@@ -122,7 +122,6 @@ def _list_contents(h5py: Any, stream: BinaryIO) -> tuple[dict[str, Any], list[An
     tree: dict[str, Any] = {"groups": {}, "datasets": []}
     datasets: list[Any] = []
     if weights is not None:
-        weights.seek(0)
         file = h5py.File(weights, "r")
         for path, dataset in _walk(h5py, file, tree):
             tree["datasets"].append(_describe(h5py, path, dataset))

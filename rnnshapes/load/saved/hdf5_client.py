@@ -186,7 +186,7 @@ def _read_bytes(stream: IO[bytes], size: int) -> bytes:
     while size > 0 and (chunk := stream.read(min(size, 2**24))):
         chunks.append(chunk)
         size -= len(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return b"".join(chunks)
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import OPTIONS, is_given, name_options, sort_arguments
-from rnnshapes.network.layers.config import LAST_INPUT, Source, is_keras, is_operation
+from rnnshapes.network.layers.config import LAST_INPUT, Source, is_operation
 from rnnshapes.network.layers.registry import call_inputs, is_recurrent
 from rnnshapes.ops.constant import constant_of
 
@@ -62,8 +62,8 @@ def inbound_nodes(layer: Mapping[str, Any]) -> list[InboundNode]:
     nodes = layer.get("inbound_nodes") or []
     if not isinstance(nodes, list):
         raise InputError(f"the inbound nodes of layer {layer.get('name')!r} are not a list")
-    class_name = str(layer.get("class_name")) if is_keras(layer) else ""
-    recurrent = is_recurrent(str(layer.get("class_name")))
+    class_name = str(layer.get("class_name"))
+    recurrent = is_recurrent(class_name)
     return [
         _keras3_node(node, class_name, recurrent=recurrent, operation=is_operation(layer))
         if isinstance(node, dict)

@@ -142,7 +142,7 @@ def _interpret(
     if not str(layer.get("module", "keras.src.ops")).startswith("keras.src.ops"):
         return None  # HDF5 files name no modules
     nodes = inbound_nodes(layer)
-    if not 0 <= ref.node < len(nodes):
+    if ref.node >= len(nodes):
         return None
     known[ref] = _interpret_operation(network, model_call, layer, nodes[ref.node], known)
     return known[ref]
@@ -181,7 +181,7 @@ def _compared(network: Network, model_call: ModelCall, ref: TensorRef) -> _Tenso
         tap = model_call.tap(ref)
         return _Tensor(tap, _dtype(network, tap))
     nodes, config = inbound_nodes(layer), layer.get("config")
-    sources = nodes[ref.node].sources if 0 <= ref.node < len(nodes) else ()
+    sources = nodes[ref.node].sources if ref.node < len(nodes) else ()
     dtype = config.get("dtype") if isinstance(config, dict) else None
     if len(sources) != 1 or dtype not in COMPUTE_DTYPES:
         return None
