@@ -10,6 +10,7 @@ import pytest
 from rnnshapes.errors import InputError
 from rnnshapes.load.call_arguments import is_given, name_options, sort_arguments
 from rnnshapes.load.saved import config_graph
+from rnnshapes.load.saved import network as saved_network
 from rnnshapes.load.saved.config_layers import (
     has_graph,
     numbered,
@@ -17,6 +18,7 @@ from rnnshapes.load.saved.config_layers import (
     sequential_input,
     snake_case,
 )
+from rnnshapes.load.saved.hdf5_client import StoredWeight
 from rnnshapes.load.saved.inbound_nodes import (
     TensorRef,
     inbound_nodes,
@@ -25,9 +27,15 @@ from rnnshapes.load.saved.inbound_nodes import (
     shape_of,
 )
 from rnnshapes.load.saved.mask_ops import UnequalMask
-from rnnshapes.load.saved.network import build_network, flatten
+from rnnshapes.load.saved.network import (
+    build_network,
+    config_errors,
+    flatten,
+    mixed_policies,
+    weight_dtypes,
+)
 from rnnshapes.network.assemble import LayerCall, LayerGraph
-from rnnshapes.network.graph import Tap
+from rnnshapes.network.graph import Network, Tap
 from rnnshapes.network.layers.config import LAST_INPUT, Source
 from rnnshapes.ops.constant import Constant
 from tests.helpers.hostile_graphs import call, graph, node
@@ -152,6 +160,7 @@ def test_references_are_found_in_order() -> None:
         (None, []),
         (["a", 0, 0], [a]),
         ([["a", 0, 0], ["b", 1, 2, {}]], [a, b]),
+        (["a", 0, 0, {"x": ["b", 1, 2]}], [a]),
         ([[["c", 0, 1]], ["a", 0, 0]], [c, a]),
         ({"z": ["a", 0, 0], "y": ["b", 1, 2]}, [b, a]),
         (first, [a]),
@@ -182,9 +191,16 @@ def test_impossible_reference_is_refused(value: Any) -> None:
     assert list(references(["a", 2**16 - 1, 0])) == [TensorRef("a", 2**16 - 1, 0)]
 
 
-def one_call(kind: str, args: list[Any], module: str = "keras.layers", **kwargs: Any) -> Config:
-    layer = call(kind, "layer", {"args": args, "kwargs": kwargs})
-    (found,) = inbound_nodes({**layer, "module": module})
+def one_call(kind: str, args: Any, module: str = "keras.layers", **kwargs: Any) -> Config:
+    return {**call(kind, "layer", {"args": args, "kwargs": kwargs}), "module": module}
+
+
+def old_call(kind: str, value: Any) -> Config:
+    return {"class_name": kind, "name": "layer", "inbound_nodes": [value]}
+
+
+def read_call(layer: Config) -> Config:
+    (found,) = inbound_nodes(layer)
     return {name: value for name, value in vars(found).items() if value not in ((), None)}
 
 
@@ -192,12 +208,15 @@ A, B, C = TensorRef("a", 0, 0), TensorRef("b", 0, 0), TensorRef("c", 0, 0)
 MHA = "MultiHeadAttention"
 SLICE = {"class_name": "__slice__", "config": {"start": 1, "stop": None, "step": 2}}
 ARRAY = {"class_name": "__numpy__", "config": {"value": [[0.5, 2.0]], "dtype": "float32"}}
+EMPTY, UNKNOWN = {"class_name": "__numpy__"}, {**ARRAY, "class_name": "__other__"}
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("layer", "expected"),
     [
         (one_call("Dense", [ref("a")]), {"sources": (A,)}),
+        (one_call("Dense", None), {}),
+        (call("Dense", "layer", {"args": [ref("a")], "kwargs": None}), {"sources": (A,)}),
         (one_call("Dense", [ref("a")], training=None), {"sources": (A,)}),
         (one_call("Dense", [ref("a")], x=3), {"sources": (A,), "unsupported": ("x",)}),
         (one_call("Dense", [ref("a")], x=ref("b")), {"sources": (A, B), "unsupported": ("x",)}),
@@ -220,6 +239,10 @@ ARRAY = {"class_name": "__numpy__", "config": {"value": [[0.5, 2.0]], "dtype": "
             {"sources": (A, B), "mask": C, "unsupported": ("mask",)},
         ),
         (one_call("Add", [[ref("a"), ref("b")]], mask=[None, None]), {"sources": (A, B)}),
+        (
+            one_call("Own", [ref("a")], mask={"p": ref("b"), "q": ref("c")}),
+            {"sources": (A,), "unsupported": ("mask",)},
+        ),
         (
             one_call("Dense", [ref("a"), ref("b")], x=3, mask=[[True]]),
             {
@@ -279,19 +302,22 @@ ARRAY = {"class_name": "__numpy__", "config": {"value": [[0.5, 2.0]], "dtype": "
                 "arguments": (Source(0), Constant((0.5, 2.0), (1, 2), "float32"), Ellipsis),
             },
         ),
+        (
+            one_call("Add", [ref("a"), EMPTY, UNKNOWN], "keras.src.ops.numpy"),
+            {
+                "sources": (A,),
+                "more": (EMPTY, UNKNOWN),
+                "arguments": (Source(0), EMPTY, UNKNOWN),
+            },
+        ),
     ],
 )
-def test_call_of_keras_3_is_read(found: Config, expected: Config) -> None:
-    assert found == expected
-
-
-def old_call(kind: str, value: Any) -> Config:
-    (found,) = inbound_nodes({"class_name": kind, "name": "layer", "inbound_nodes": [value]})
-    return {name: value for name, value in vars(found).items() if value not in ((), None)}
+def test_call_of_keras_3_is_read(layer: Config, expected: Config) -> None:
+    assert read_call(layer) == expected
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("layer", "expected"),
     [
         (old_call("Dense", [["a", 0, 0, {}]]), {"sources": (A,)}),
         (old_call("Dense", ["a", 0, 0]), {"sources": (A,)}),
@@ -318,8 +344,8 @@ def old_call(kind: str, value: Any) -> Config:
         ),
     ],
 )
-def test_call_of_keras_2_is_read(found: Config, expected: Config) -> None:
-    assert found == expected
+def test_call_of_keras_2_is_read(layer: Config, expected: Config) -> None:
+    assert read_call(layer) == expected
 
 
 def test_inbound_nodes_must_be_a_list() -> None:
@@ -398,6 +424,15 @@ def layer(kind: str, name: str, **config: Any) -> Config:
             ),
             "r_input",
             [4, 5, 3],
+        ),
+        (
+            {
+                "class_name": "Sequential",
+                "build_config": {"input_shape": [4, 5, 3]},
+                "config": {"build_input_shape": [2, 6, 3], "layers": [layer("LSTM", "r")]},
+            },
+            "r_input",
+            [2, 6, 3],
         ),
         (sequential(layer("LSTM", "r")), "r_input", [None, None, None]),
         (sequential(layer("Dense", "d")), "d_input", [None, None]),
@@ -714,6 +749,11 @@ BROKEN: dict[str, Config] = {
     "call that is not there": graph(
         [X, call("Dense", "d", node("x"))], "d", output_layers=["d", 1, 0]
     ),
+    "call of a model that is not there": graph(
+        [X, {**graph([X], "x"), "name": "m", "inbound_nodes": [node("x")]}],
+        "m",
+        output_layers=["m", 0, 0],
+    ),
     "output of a model that is not there": graph(
         [X, {**sequential(layer("Dense", "d")), "name": "m", "inbound_nodes": [node("x")]}],
         "m",
@@ -762,6 +802,200 @@ def test_calls_have_the_order_of_live_models() -> None:
     ]
     assert ordered.calls[4].initial == (Tap(3, 1), Tap(3, 2))
     assert ordered.outputs == (Tap(5), Tap(3, 1))
+
+
+# --- Networks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError("a"), AttributeError("a"), KeyError("a"), TypeError("a"), ValueError("a")],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_of_a_config_are_one_line(error: Exception) -> None:
+    for raised in (error, RecursionError("a"), InputError("a")):
+        with pytest.raises(InputError) as found, config_errors():
+            raise raised
+        assert "\n" not in str(found.value)
+    assert found.value is raised
+
+
+def network_of(*layers: Config, legacy: bool = False, **weights: tuple[int, ...]) -> Network:
+    """Return the network of a graph that ends in its last layer; a weight for each name."""
+    found, outputs = flatten(graph(list(layers), layers[-1]["name"]), legacy=legacy)
+    stored = {name: [StoredWeight("0", shape, ())] for name, shape in weights.items()}
+    return build_network(found, outputs, stored)
+
+
+def test_alias_is_another_call_of_a_layer() -> None:
+    layers = [X, call("Dense", "a", node("x"), units=3), call("Dense", "b", node("a"), units=3)]
+    found, outputs = flatten(graph(layers, "b"), legacy=False)
+    network = build_network(found, outputs, {}, {"b": "a"})
+    assert [each.name for each in network.nodes] == ["x", "a", "a:2"]
+    assert network.parameters == 3 * 3 + 3
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_keras_3_drops_masks_beside_states(masked: bool, legacy: bool) -> None:
+    """Unless a mask is given once more."""
+    more = {"mask": ref("a")} if masked else {}
+    taken = {"args": [ref("m")], "kwargs": {"initial_state": [ref("g")], **more}}
+    before = [X, MASKING, *MASKS["that of Masking"][0], call("GRU", "g", node("m"), units=4)]
+    network = network_of(*before, call("GRU", "h", taken, units=4), legacy=legacy)
+    assert [each.layer.declared_shapes for each in network.nodes] == [None] * 4
+    dropped = not (masked or legacy)
+    assert [each.mask_dropped for each in network.nodes] == [False, False, False, dropped]
+
+
+def test_batch_is_that_of_the_first_input_with_one() -> None:
+    y = call("InputLayer", "y", batch_shape=[4, 6, 3])
+    for inputs, batch in (([X], None), ([y], 4), ([X, y], 4)):
+        last = call("Add", "sum", node(*(each["name"] for each in inputs * 2)))
+        ends = [[each["name"], 0, 0] for each in inputs]
+        found, outputs = flatten(graph([*inputs, last], "sum", input_layers=ends), legacy=False)
+        assert build_network(found, outputs, {}).batch == batch
+
+
+def test_inputs_of_embeddings_are_indices() -> None:
+    x = call("InputLayer", "x", batch_input_shape=[None, 5, 6])
+    table = {"class_name": "Embedding", "config": {"name": "e", "input_dim": 9, "output_dim": 4}}
+    flat = call("InputLayer", "x", batch_shape=[None, 6])
+    embedding = {**table, "module": "keras.layers", "name": "e", "inbound_nodes": [node("x")]}
+    for layers, integers in (
+        ((flat, embedding), True),
+        ((x, call("TimeDistributed", "e", node("x"), layer=table)), True),
+        ((x, call("TimeDistributed", "e", node("x"), layer=layer("Dense", "e", units=4))), False),
+        ((x, call("Flatten", "e", node("x"))), False),
+    ):
+        network = network_of(*layers)
+        assert [each.layer.integers for each in network.inputs] == [integers]  # type: ignore[attr-defined]
+        assert list(network.unsupported) == []
+    with pytest.raises(InputError, match="'x'"):
+        network_of(call("InputLayer", "x"), call("Flatten", "e", node("x")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "kernel", "shape"),
+    [
+        ("GRU", {"units": 4}, (7, 12), (None, None, 7)),
+        ("Bidirectional", {"layer": layer("GRU", "g", units=4)}, (7, 12), (None, None, 7)),
+        ("GRU", {"units": 4}, (7,), None),
+        ("GRU", {"units": 4}, None, None),
+        ("Dense", {"units": 4}, (7, 4), None),
+        ("RNN", {"cell": layer("GRUCell", "c", units=4)}, (7, 12), None),
+    ],
+)
+def test_kernel_tells_the_shape_before_it(
+    kind: str, config: Config, kernel: Any, shape: Any
+) -> None:
+    """As far as the file does not tell the shape itself."""
+    for known in (None, [None, 6, 7]):
+        taken = ref("u", shape=known or ())
+        if known is None:
+            del taken["config"]["shape"]
+        after = call(kind, "r", {"args": [taken], "kwargs": {}}, **config)
+        weights = {} if kernel is None else {"r": kernel}
+        network = network_of(X, call("Unknown", "u", node("x")), after, **weights)
+        found = [
+            tuple(map(network.value, dims)) for dims in network.nodes[1].layer.declared_shapes or ()
+        ]
+        expected = shape if known is None else tuple(known)
+        assert found == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(("known", "count"), [((0, 1), 2), ((0,), 1), ((1,), 0), ((0, 2), 0)])
+def test_shapes_of_all_outputs_or_none_are_known(known: tuple[int, ...], count: int) -> None:
+    taken = [ref("u", 0, number, (None, 6, 4)) for number in known]
+    layers = [X, call("Unknown", "u", node("x"))]
+    layers.append(call("Other", "o", {"args": [taken], "kwargs": {}}))
+    assert len(network_of(*layers).nodes[1].layer.declared_shapes or ()) == count
+
+
+POLICY = {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
+
+
+@pytest.mark.parametrize(
+    ("policies", "mixed", "dtypes"),
+    [
+        ([None], "", ("float32",)),
+        (["float64"], "", ("float64",)),
+        (["float64", "float64"], "", ("float64",)),
+        (["float64", "float32"], "float32, float64", ("float32", "float64")),
+        (["mixed_float16"], "mixed_float16", ("float32",)),
+        ([POLICY, "float32"], "float32, mixed_bfloat16", ("float32",)),
+        ([{"config": POLICY["config"]}], "mixed_bfloat16", ("float32",)),
+        ([{"config": 3}, {}, 3, {"config": {"name": 3}}], "", ("float32",)),
+        (["own", "float16"], "", ("float16",)),
+        (["own"], "", ("float32",)),
+    ],
+)
+def test_policies_tell_the_dtypes_of_weights(policies: Any, mixed: str, dtypes: Any) -> None:
+    """Those of inputs and of operations do not count."""
+    layers = [layer("Dense", f"d{n}", dtype=policy) for n, policy in enumerate(policies)]
+    others = [
+        {**layer("InputLayer", "x", dtype="float64")},
+        {**op("Add", "o"), "config": {"dtype": "float64"}},
+    ]
+    found = list(
+        read_model_config(sequential(*layers, *others), None, legacy=False).layers.values()
+    )
+    assert (mixed_policies(found), weight_dtypes(found)) == (mixed, dtypes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "computes_in", "dtype"),
+    [
+        (None, "float32", "float32"),
+        ("float16", "float16", "float16"),
+        ("mixed_float16", "float16", "float32"),
+        (POLICY, "bfloat16", "float32"),
+        ("own", "float32", "float32"),
+    ],
+)
+def test_layers_compute_in_the_dtype_of_their_policy(
+    policy: Any, computes_in: str, dtype: str
+) -> None:
+    network = network_of(X, call("Dense", "d", node("x"), units=4, dtype=policy))
+    assert (network.nodes[1].layer.computes_in, network.dtype) == (computes_in, dtype)
+
+
+@pytest.mark.parametrize(
+    ("config", "supported"),
+    [
+        ({}, True),
+        ({"lora_rank": None, "dtype": "float32"}, True),
+        ({"dtype": POLICY}, True),
+        ({"lora_rank": 2}, False),
+        ({"quantization_config": {"a": 1}}, False),
+        ({"dtype": {"class_name": "QuantizedDTypePolicy"}}, False),
+    ],
+)
+def test_quantized_layers_are_unsupported(config: Config, supported: bool) -> None:
+    network = network_of(X, call("Dense", "d", node("x"), units=4, **config))
+    assert (network.nodes[1].layer.declared_shapes is None) is supported
+
+
+def test_layers_are_called_on_few_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, supported in ((2, False), (3, True)):
+        monkeypatch.setattr(saved_network, "MOST_SOURCES", most)
+        network = network_of(X, call("Add", "sum", node("x", "x", "x")))
+        assert (network.nodes[1].layer.declared_shapes is None) is supported
+
+
+@pytest.mark.parametrize(
+    ("trainable", "trained", "count"),
+    [(True, (True, True), None), (True, (True, False), 12), (False, (True, False), None)],
+)
+def test_frozen_parts_of_a_layer_are_not_counted(trainable: bool, trained: Any, count: Any) -> None:
+    made = call("Dense", "d", node("x"), units=4, trainable=trainable)
+    found, outputs = flatten(graph([X, made], "d"), legacy=False)
+    stored = [
+        StoredWeight(name, shape, (), trained=own)
+        for name, shape, own in zip(("0", "1"), ((3, 4), (4,)), trained, strict=True)
+    ]
+    layer = build_network(found, outputs, {"d": stored}).nodes[1].layer
+    assert layer.trainable_count == count
 
 
 # --- Masks in a config ----------------------------------------------------------------------------
@@ -825,6 +1059,17 @@ MASKS: dict[str, tuple[list[Config], bool]] = {
         ],
         False,
     ),
+    "of joined parts": (
+        [
+            *(UNEQUAL, SOME, op("ExpandDims", "e", ref("b"), axis=-1)),
+            *(op("ConvertToTensor", "t", ref("e")), op("Concatenate", "c", [ref("t"), ref("e")])),
+            op("Any", "a", ref("c"), axis=-1),
+        ],
+        True,
+    ),
+    "not equal to nothing": ([op("NotEqual", "u", ref("x")), ANY], False),
+    "not equal to two": ([op("NotEqual", "u", ref("x"), 0.5, 0.25), ANY], False),
+    "of two numbers": ([op("NotEqual", "u", 0.5, 0.5), ANY], False),
     "a loop": ([op("LogicalOr", "a", ref("b"), ref("b")), op("Any", "b", ref("a"))], False),
     "its own loop": ([op("Any", "a", ref("a"))], False),
     "of nothing": ([op("Any", "a")], False),

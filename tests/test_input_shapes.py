@@ -65,6 +65,15 @@ def test_advised_code_makes_data_fit(model: Any, shape: Any, code: str) -> None:
     assert network.sizes["N"] == len(made)
 
 
+def test_rows_are_steps_of_sequences_alone() -> None:
+    """Neither of images, nor of vectors."""
+    for shape, given in (((15, 3, 2), (7, 30)), ((3,), (7, 9))):
+        network = rnnshapes.load.live.network.read_model(sequential(la.Flatten(), shape=shape))
+        with pytest.raises(InputError) as error:
+            check_shape.match_input(network, np.zeros(given), {})
+        assert "reshape" not in str(error.value)
+
+
 def test_a_single_sample_needs_no_axis() -> None:
     """Where the model takes one sample at once, too."""
     x = np.random.default_rng(2).standard_normal((9, 3))

@@ -299,6 +299,51 @@ def test_random_words_are_those_of_a_table() -> None:
     assert set(inputs.full_array(inputs.RandomInput((5, 20), 0, words=2)).ravel()) == {1}
 
 
+TABLE = {"input_dim": 9, "output_dim": 4}
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "config", "words", "padding"),
+    [
+        ((6, 3), "GRU", {"units": 4}, None, None),
+        ((6, 3), "Masking", {"mask_value": 0.5}, None, 0.5),
+        (
+            (6, 3),
+            "TimeDistributed",
+            {"layer": {"class_name": "Dense", "config": {"units": 2}}},
+            None,
+            None,
+        ),
+        ((6,), "Embedding", TABLE, 9, None),
+        ((6,), "Embedding", {**TABLE, "mask_zero": True}, 9, 0),
+        (
+            (6, 5),
+            "TimeDistributed",
+            {"layer": {"class_name": "Embedding", "config": TABLE}},
+            9,
+            None,
+        ),
+        ((6,), "Flatten", {}, 2, None),
+    ],
+)
+def test_random_input_is_what_its_layers_take(
+    shape: Any, kind: str, config: Any, words: int | None, padding: float | None
+) -> None:
+    """Of two inputs, the second one is taken by other layers, too."""
+    integers = words is not None
+    calls = [
+        LayerCall("other", "InputLayer", {"batch_shape": (None, 7, 2)}),
+        LayerCall("x", "InputLayer", {"batch_shape": (None, *shape), "integers": integers}),
+        LayerCall("layer", kind, config, (Tap(1),)),
+        LayerCall("flat", "Flatten", {}, (Tap(1),)),
+        LayerCall("masking", "Masking", {"mask_value": 2.0}, (Tap(0),)),
+    ]
+    network = assemble(LayerGraph(tuple(calls), (Tap(2),))).with_sizes(N=5)
+    first, second = inputs.random_inputs(network, 8)
+    assert first == inputs.RandomInput((5, 7, 2), 8, 0, None, 2.0)
+    assert second == inputs.RandomInput((5, *shape), 8, 1, words, padding)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5, 8])
 def test_padding_is_at_the_end_of_samples(steps: int) -> None:
     source = inputs.RandomInput((40, steps, 2), 3, padding=-1.0)

@@ -13,6 +13,7 @@ from keras import layers as la
 
 import rnnshapes
 from rnnshapes import InputError
+from rnnshapes.forward.numpy_run import numpy_outputs
 from rnnshapes.load.live import network as live
 from tests.helpers.commands import assert_refused, mentioning
 from tests.helpers.covering import covering
@@ -55,6 +56,51 @@ def test_every_model_is_traced_and_verified(name: str, request) -> None:
             counted = apart if layer.mask is None else apart[layer.mask]
             assert counted.max() < 1e-4
     assert repr(traced)
+
+
+def between(a: Any, b: Any) -> Any:
+    """A decoder that starts from a layer behind the encoder."""
+    state = la.Dense(5)(la.GRU(4)(la.Masking()(a)))
+    return la.Dense(2)(la.GRU(5)(b, initial_state=state))
+
+
+@pytest.mark.parametrize(
+    ("name", "each"),
+    [
+        ("between", ["GRU", "GRU", "Dense"]),
+        ("masked, both", ["Bidirectional", "Dense"]),
+        ("encoder, decoder, both", ["Bidirectional"]),
+        ("unmerged", ["Bidirectional", "Add", "Dense"]),
+        ("two ranks", ["GRU"]),
+    ],
+)
+def test_runs_in_numpy_and_keras_hold_the_same(name: str, each: list[str]) -> None:
+    """Arrays of the same names and shapes; masks are equal.
+
+    Keras has the output at each step where a recurrence returns the last one.
+    """
+    if name == "between":
+        run = run_model(randomized(functional(between, (5, 3), (4, 2))), N=3)
+    else:
+        run = run_of(name)
+    ours, keras = numpy_outputs(run.network, run.weights, run.xs), run.keras
+    inputs = {node.name for node in run.network.inputs}
+    assert set(keras.values) == set(ours.values) - inputs
+    for kind in ("values", "each"):
+        for node, arrays in vars(keras)[kind].items():
+            expected = vars(ours)[kind][node]
+            assert [array.shape for array in arrays] == [array.shape for array in expected]
+    for kind in ("states", "starts"):
+        found, expected = (
+            {(n, key): a.shape for n, own in vars(of)[kind].items() for key, a in own.items()}
+            for of in (keras, ours)
+        )
+        assert found == expected
+    assert set(keras.masks) == set(ours.masks)
+    for node, mask in keras.masks.items():
+        np.testing.assert_array_equal(mask, ours.masks[node])
+    types = {node.name: node.layer.type for node in run.network.nodes}
+    assert [types[node] for node in keras.each] == each
 
 
 OPTIONS = covering(

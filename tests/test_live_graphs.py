@@ -69,20 +69,19 @@ def test_states_are_taps_of_further_outputs() -> None:
     assert [node.mask_dropped for node in network.nodes] == [False, False, True]
 
 
-def inner_model() -> keras.Model:
-    p, q = x_of("p", 4), x_of("q", 4)
-    return keras.Model([p, q], la.Subtract(name="minus")([p, q]), name="m")
-
-
 @pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
-@pytest.mark.parametrize("by_name", [False, True])
-def test_nested_model_is_followed_at_each_call(by_name: bool) -> None:
-    m, a, b = inner_model(), x_of("a", 4), x_of("b", 4)
-    if by_name:
-        m = keras.Model({"u": m.inputs[0], "v": m.inputs[1]}, m.outputs[0], name="m")
-    first = m({"v": b, "u": a}) if by_name else m([a, b])
-    second = m({"u": first, "v": a}) if by_name else m([first, a])
-    model = keras.Model([a, b], second)
+@pytest.mark.parametrize("names", ["", "qp", "uv", "vu"])
+def test_nested_model_is_followed_at_each_call(names: str) -> None:
+    """With the names of its inputs, or those of the dictionary that it is made from."""
+    p, q = x_of("q", 4), x_of("p", 4)
+    made_from = [p, q] if names in ("", "qp") else dict(zip(names, (p, q), strict=True))
+    m = keras.Model(made_from, la.Subtract(name="minus")([p, q]), name="m")
+    a, b = x_of("a", 4), x_of("b", 4)
+
+    def given(*tensors: Any) -> Any:
+        return dict(zip(names, tensors, strict=True)) if names else list(tensors)
+
+    model = keras.Model([a, b], m(inputs=given(m(given(a, b)), a)))
     assert calls_of(model) == [
         ("a", [], []),
         ("b", [], []),
@@ -121,6 +120,21 @@ def test_model_at_each_step_is_followed_without_rounding() -> None:
     assert model_at_each_step(la.Dense(2)) is None
     empty = keras.Sequential([keras.Input((D,))])
     assert model_at_each_step(la.TimeDistributed(empty)) is None
+    given = la.TimeDistributed(layer.layer, name="t")(x, training=True)
+    assert [call.name for call in read_graph(keras.Model(x, given)).calls] == ["x", "t"]
+
+
+def test_other_models_at_each_step_stay_one_layer() -> None:
+    class TimeDistributed(la.TimeDistributed):
+        """A class of the user's may compute anything."""
+
+    p, q = x_of("p"), x_of("q")
+    whole = keras.Model(p, la.Dense(2)(p))
+    assert model_at_each_step(la.TimeDistributed(whole)) is whole
+    for other in (TimeDistributed(whole), la.Wrapper(whole)):
+        assert model_at_each_step(other) is None
+    for model in (keras.Model([p, q], la.Add()([p, q])), keras.Model(p, [la.Dense(2)(p)] * 2)):
+        assert model_at_each_step(la.TimeDistributed(model)) is None
 
 
 def test_layer_is_called_with_more_than_tensors() -> None:
@@ -150,6 +164,9 @@ def test_mask_of_another_tensor_is_a_source() -> None:
     call = read_graph(keras.Model([x, mask], gru)).calls[-1]
     assert (call.unsupported, call.has_mask) == (("mask",), True)
     assert call.sources == (Tap(0), Tap(2))
+    trained = la.GRU(3, name="h")(x, mask=mask, training=True)
+    call = read_graph(keras.Model([x, mask], trained)).calls[-1]
+    assert (call.unsupported, call.sources) == (("training", "mask"), (Tap(0), Tap(1)))
 
 
 def test_mask_of_a_sum_joins_those_of_its_parts() -> None:
@@ -190,6 +207,15 @@ def test_masks_of_attention_are_those_of_its_inputs() -> None:
         assert call.unsupported == (() if are_own else ("mask",))
 
 
+def test_mask_along_another_axis_is_another() -> None:
+    x = x_of("x", T, T)
+    masked = la.Masking()(x)
+    for axis in (-1, 1):
+        mask = keras.ops.any(keras.ops.not_equal(x, 0.0), axis=axis)
+        call = read_graph(keras.Model(x, la.GRU(3)(masked, mask=mask))).calls[-1]
+        assert call.unsupported == (() if axis == -1 else ("mask",))
+
+
 def test_complex_input_is_refused() -> None:
     x = keras.Input((T, D), dtype="complex64")
     with pytest.raises(InputError, match="complex64"):
@@ -219,10 +245,10 @@ def test_arguments_of_operations_are_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "is_read"), [(1, True), (MOST_NUMBERS, True), (MOST_NUMBERS + 1, False)]
+    ("size", "is_read"), [(0, False), (1, True), (MOST_NUMBERS, True), (MOST_NUMBERS + 1, False)]
 )
 def test_constants_have_a_largest_size(size: int, is_read: bool) -> None:
-    x = x_of("x", 2, size)
+    x = x_of("x", 2, 1)
     model = keras.Model(x, keras.ops.multiply(x, np.ones(size, "float32")))
     _, value = positional_arguments(read_graph(model).calls[-1])
     assert isinstance(value, Constant) is is_read
@@ -278,6 +304,12 @@ def own(z: Any) -> Any:
     return z * z
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def named(z: Any) -> Any:
+    """Return a product, as a function that Keras knows by name."""
+    return z * z
+
+
 class Unsaved(la.Layer):
     """A layer that cannot say how it was made."""
 
@@ -316,6 +348,14 @@ LIVE: dict[str, tuple[Any, list[str]]] = {
     "of one direction": (
         lambda: one_layer(
             la.Bidirectional(la.GRU(4), backward_layer=la.GRU(4, own, go_backwards=True), name="a")
+        ),
+        ["a"],
+    ),
+    "of the other direction": (
+        lambda: one_layer(
+            la.Bidirectional(
+                la.GRU(4, named), backward_layer=la.GRU(4, go_backwards=True), name="a"
+            )
         ),
         ["a"],
     ),
@@ -368,6 +408,15 @@ def test_layers_compute_in_the_dtype_of_their_policy(
     layers = [node.layer for node in network.nodes]
     assert [layer.computes_in for layer in layers] == ["float64", computes_in, computes_in]
     assert [layer.trainable_count for layer in layers[1:]] == [0, 10]
+
+
+def test_operations_have_no_dtype_of_weights() -> None:
+    """Without weights it is float32; no layer may have one that is no float."""
+    x = x_of()
+    assert read_model(keras.Model(x, x * 2.0)).dtype == "float32"
+    assert read_model(keras.Model(x, la.ReLU(dtype="float64")(x * 2.0))).dtype == "float64"
+    with pytest.raises(InputError, match="int32"):
+        read_model(keras.Model(x, la.Flatten(dtype="int32")(x)))
 
 
 # --- JSON of files --------------------------------------------------------------------------------

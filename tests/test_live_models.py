@@ -14,7 +14,7 @@ import rnnshapes
 from rnnshapes import InputError, UnsupportedError, reference
 from rnnshapes.load.inputs import full_array
 from rnnshapes.session import open_session
-from tests.helpers.models import randomized
+from tests.helpers.models import dtype_policy, randomized
 
 
 def sequential(*parts: Any, shape: tuple = (6, 3)) -> keras.Sequential:
@@ -309,6 +309,28 @@ def test_open_steps_keep_their_name_behind_unsupported_layer(monkeypatch) -> Non
         rnnshapes.trace(model, T=6)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_steps_behind_unsupported_layer_are_those_of_its_first_input(number: int) -> None:
+    class OneOfTwo(layers.Layer):
+        def call(self, xs):
+            return xs[number] * 2
+
+    x, y = (keras.Input((None, 3)) for _ in range(2))
+    result = rnnshapes.inspect(keras.Model([x, y], layers.SimpleRNN(5)(OneOfTwo()([x, y]))))
+    assert result.layers[0].output_dims[1] == ("T1", "T'")[number]
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_layer_that_makes_samples_is_unsupported(factor: int) -> None:
+    repeated = layers.Lambda(lambda v: keras.ops.concatenate([v] * factor, axis=0))
+    model = randomized(sequential(layers.SimpleRNN(5), repeated))
+    if factor == 1:
+        assert rnnshapes.verify(model, N=3).passed
+    else:
+        with pytest.raises(UnsupportedError, match=r"\(6, 5\) for 3 samples"):
+            rnnshapes.verify(model, N=3)
+
+
 def test_code_may_accept_only_some_lengths() -> None:
     """T stays open, though most lengths are refused."""
 
@@ -394,6 +416,16 @@ def test_variables_of_a_model_are_restored() -> None:
     counting.count.assign(7.0)
     rnnshapes.trace(model, N=2)
     assert float(counting.count.value) == 7.0
+
+
+def test_predict_function_of_a_model_is_restored() -> None:
+    """Though the sizes of its graph have to be known where it sums in float16."""
+    with dtype_policy("mixed_float16"):
+        model = randomized(sequential(layers.SimpleRNN(5), layers.Dense(2), shape=(None, 3)))
+    model.make_predict_function()
+    before = model.predict_function
+    rnnshapes.trace(model, N=2, T=4)
+    assert model.predict_function is before
 
 
 def test_open_length_of_vectors_keeps_its_name() -> None:

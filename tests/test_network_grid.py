@@ -16,7 +16,9 @@ from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.forward import keras_replay, numpy_run
 from rnnshapes.load import inputs
 from rnnshapes.network import weights
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.graph import Tap
 from rnnshapes.network.layers.rnn import Bidirectional, Recurrent
 from rnnshapes.reference.builder import LayerBuilder
 from rnnshapes.verification import unrolled
@@ -190,6 +192,100 @@ def test_repeated_steps_have_the_output_at_each_step(options: Any) -> None:
     assert len(repeated.each) == 2
     for name, arrays in repeated.each.items():
         np.testing.assert_allclose(arrays, ours.each[name], rtol=0, atol=1e-12)
+
+
+def test_each_layer_is_called_on_the_given_numbers() -> None:
+    """Each step is taken from the state before it; these numbers follow from nothing."""
+    network = from_sizes(cell="lstm", **{**SIZES, "M": [4, 7]}, go_backwards=True)
+    network = network.with_dtype("float64")
+    drawn = weights.draw(network, seed=1)
+    xs = [inputs.full_array(source) for source in inputs.random_inputs(network, seed=1)]
+    ours = numpy_run.numpy_outputs(network, drawn, xs)
+    rng = np.random.default_rng(2)
+    values = {
+        name: tuple(rng.normal(size=array.shape) for array in arrays)
+        for name, arrays in ours.values.items()
+    }
+    states, before = (
+        {
+            name: {k: rng.normal(size=v.shape) for k, v in own.items()}
+            for name, own in ours.states.items()
+        }
+        for _ in range(2)
+    )
+    given = replace(ours, values=values, states=states)
+    found = reference.repeat_steps(network, drawn, given, before)
+
+    def sigmoid(z: Any) -> Any:
+        return 1 / (1 + np.exp(-z))
+
+    for name, source in (("lstm", network.inputs[0].name), ("lstm_1", "lstm")):
+        w, own = drawn[name], before[name]
+        z = values[source][0] @ w["Wx"] + own["h"] @ w["Wh"] + w["bh"]
+        i, f, c, o = np.split(z, 4, axis=-1)
+        c = sigmoid(f) * own["c"] + sigmoid(i) * np.tanh(c)
+        for key, expected in (("c", c), ("h", sigmoid(o) * np.tanh(c))):
+            np.testing.assert_allclose(found.states[name][key], expected, rtol=0, atol=1e-12)
+    kernel, bias = drawn["dense"].values()
+    ends = {"lstm_1": states["lstm_1"]["h"]}
+    ends["dense"] = ends["lstm_1"] @ kernel + bias
+    assert list(found.each) == list(ends)
+    for name, end in ends.items():
+        np.testing.assert_allclose(found.each[name], [end], rtol=0, atol=1e-12)
+    y_hat = values["lstm_1"][0] @ kernel + bias
+    np.testing.assert_allclose(found.values["dense"], [y_hat], rtol=0, atol=1e-12)
+    assert (found.origins, found.origin_values) == (states, values)
+
+
+TABLE = {"input_dim": 9, "output_dim": 3, "mask_zero": True}
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_repeated_layers_have_values_and_masks_of_the_run(words: bool) -> None:
+    source = {"batch_shape": (None, 6) if words else (None, 6, 3), "integers": words}
+    recurrent = {"units": 4, "return_sequences": True, "return_state": True}
+    last = {"units": 5, "zero_output_for_mask": True}
+    calls = [
+        LayerCall("x", "InputLayer", source),
+        LayerCall("masking", *(("Embedding", TABLE) if words else ("Masking", {})), (Tap(0),)),
+        LayerCall("lstm", "LSTM", recurrent, (Tap(1),)),
+        LayerCall("start", "Dense", {"units": 5}, (Tap(2, 2),)),
+        LayerCall("gru", "GRU", last, (Tap(2),), (Tap(3),)),
+        LayerCall("dense", "Dense", {"units": 2}, (Tap(4),)),
+    ]
+    network = assemble(LayerGraph(tuple(calls), (Tap(5),))).with_sizes(N=5)
+    network = network.with_dtype("float64")
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 3, (5, 6)) if words else rng.normal(size=(5, 6, 3))
+    if not words:
+        x[1, :2] = x[3, 4:] = 0
+    drawn = weights.draw(network, seed=1)
+    ours = numpy_run.numpy_outputs(network, drawn, [x])
+    repeated = keras_replay.keras_replay(network, drawn, ours, "float64")
+    assert list(repeated.masks) == list(ours.masks) == ["masking", "lstm"]
+    for name, mask in repeated.masks.items():
+        np.testing.assert_array_equal(mask, ours.masks[name])
+    for name in ("masking", "start", "dense"):
+        found, expected = repeated.values[name], ours.values[name]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert list(repeated.each) == ["gru", "dense"]
+    for name, arrays in repeated.each.items():
+        np.testing.assert_allclose(arrays, ours.each[name], rtol=0, atol=1e-12)
+
+
+def test_output_of_a_cell_stands_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    def output_otherwise(layer: Any) -> None:
+        right = layer.cell.call
+
+        def call(*given: Any, **more: Any) -> Any:
+            output, states = right(*given, **more)
+            return output * (1 + 1e-12), states
+
+        layer.cell.call = call
+
+    change_layers(monkeypatch, output_otherwise)
+    found = failed(from_sizes(cell="lstm", **SEQUENCES))
+    assert {f"lstm: {what}, in float64" for what in ("h at every step", "unrolled")} <= set(found)
 
 
 def test_wrong_shape_and_count_fail(monkeypatch) -> None:

@@ -17,7 +17,9 @@ import rnnshapes
 from rnnshapes.cells.registry import BY_NAME
 from rnnshapes.load.live.network import read_model
 from rnnshapes.load.probe import probe_inputs, with_probe_samples
+from rnnshapes.network.assemble import LayerCall, LayerGraph, assemble
 from rnnshapes.network.from_sizes import from_sizes
+from rnnshapes.network.graph import Tap
 from tests.helpers.cells import LAYERS
 from tests.helpers.commands import assert_refused
 from tests.helpers.files import saved
@@ -116,6 +118,7 @@ def test_states_among_inputs_begin_with_single_numbers() -> None:
     assert np.array_equal(first[1:5] != 0, np.eye(4, dtype=bool))
     assert np.mean(first[5:] != 0) > 0.8
     assert first[5:].std() < 1  # as states have them
+    assert np.linalg.matrix_rank(first[5:]) == 4
     assert np.array_equal(first * 16, np.round(first * 16))  # porting.md says so
 
 
@@ -126,8 +129,9 @@ def test_probe_holds_every_word() -> None:
 
 
 def test_probe_is_whole_batches_of_a_stateful_model() -> None:
-    model = keras.Sequential([keras.Input(batch_shape=(4, 7, 3)), la.GRU(3, stateful=True)])
-    assert len(rnnshapes.golden(randomized(model), probe=True).arrays["x"]) % 4 == 0
+    """Of the 10 samples that its 4 units need, 12 are three batches."""
+    model = keras.Sequential([keras.Input(batch_shape=(4, 7, 3)), la.GRU(4, stateful=True)])
+    assert len(rnnshapes.golden(randomized(model), probe=True).arrays["x"]) == 12
 
 
 @pytest.mark.parametrize("args", [["--N", "3"], ["--input", "x.npy"]], ids=" ".join)
@@ -189,3 +193,40 @@ def test_samples_are_as_many_as_weights_need(options: dict[str, Any], samples: i
     """Eight equations for each weight of a gate, and one sample for each feature and two more."""
     network = from_sizes(**options)
     assert with_probe_samples(network).sizes["N"] == samples
+
+
+EMBEDDING: dict[str, Any] = {
+    "class_name": "Embedding",
+    "config": {"input_dim": 500, "output_dim": 3},
+}
+GRU_CELL, LSTM_CELL = (
+    {"class_name": f"{kind}Cell", "config": {"units": units}}
+    for kind, units in (("GRU", 4), ("LSTM", 6))
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "config", "samples"),
+    [
+        ((40,), "Dense", {"units": 2}, 42),
+        ((2, 40), "Dense", {"units": 2}, 42),
+        ((7,), "Embedding", EMBEDDING["config"], 72),
+        ((7, 5), "TimeDistributed", {"layer": EMBEDDING}, 15),
+        ((7,), "Embedding", {"input_dim": 3, "output_dim": 3}, 2),
+        (
+            (7, 3),
+            "RNN",
+            {"cell": {"class_name": "StackedRNNCells", "config": {"cells": [GRU_CELL, LSTM_CELL]}}},
+            16,
+        ),
+    ],
+)
+def test_samples_are_as_many_as_any_input_needs(
+    shape: tuple[int, ...], kind: str, config: dict[str, Any], samples: int
+) -> None:
+    """Each word comes at least once, each feature alone, each cell's weights eight times."""
+    source = LayerCall(
+        "x", "InputLayer", {"batch_shape": (None, *shape), "integers": "input_dim" in str(config)}
+    )
+    network = assemble(LayerGraph((source, LayerCall("y", kind, config, (Tap(0),))), (Tap(1),)))
+    assert with_probe_samples(network.with_sizes(N=1)).sizes["N"] == samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +39,36 @@ def test_engine_names_keras_and_backend() -> None:
     assert engine == Engine(keras.__version__, keras.backend.backend(), backend.__version__)
 
 
+def test_engine_says_whether_products_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To TensorFloat-32, as on a GPU whose backend allows it."""
+
+    def allowed(value: bool) -> SimpleNamespace:
+        return SimpleNamespace(allow_tf32=value)
+
+    def of_torch(gpu: bool, rounds: bool) -> SimpleNamespace:
+        matmul = SimpleNamespace(matmul=allowed(rounds))
+        cuda = SimpleNamespace(is_available=lambda: gpu)
+        return SimpleNamespace(cuda=cuda, backends=SimpleNamespace(cuda=matmul))
+
+    def of_tensorflow(gpu: bool, rounds: bool) -> SimpleNamespace:
+        switch = SimpleNamespace(tensor_float_32_execution_enabled=lambda: rounds)
+        gpus = {"GPU": ["one"] * gpu, "CPU": ["one"]}
+        config = SimpleNamespace(list_physical_devices=gpus.get, experimental=switch)
+        return SimpleNamespace(config=config)
+
+    import keras
+
+    made = {"torch": of_torch, "tensorflow": of_tensorflow, "jax": lambda *_: SimpleNamespace()}
+    for name, make in made.items():
+        for gpu, rounds in itertools.product((False, True), repeat=2):
+            with monkeypatch.context() as patch:
+                patch.setattr(keras.config, "backend", lambda name=name: name)
+                patch.setitem(sys.modules, name, make(gpu, rounds))
+                found = reference.engine()
+            rounded = gpu and rounds and name != "jax"
+            assert found == Engine(keras.__version__, name, "?", rounded)
+
+
 def test_failure_inside_keras_is_one_line(small_run: KerasRun) -> None:
     class Broken:
         layers = variables = ()
@@ -49,6 +81,17 @@ def test_failure_inside_keras_is_one_line(small_run: KerasRun) -> None:
         reference.run(Broken(), small_run.network, small_run.xs)
     assert str(error.value) == "Keras could not run the model: MemoryError: no room"
     assert error.value.log == "a log line\n"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_input_is_not_rounded_to_16_bits(
+    dtype: str, small_run: KerasRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    monkeypatch.setattr(keras.config, "floatx", lambda: dtype)
+    with pytest.raises(CannotRunError, match=rf"floatx.* {dtype}"):
+        reference.run(reference.build(small_run.network), small_run.network, small_run.xs)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
@@ -68,6 +111,11 @@ def test_ctrl_c_survives_foreign_code(swallowed: bool) -> None:
         with pytest.raises(KeyboardInterrupt), quiet.keras_at_work("try"):
             foreign()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with quiet.interruptible():
+            done = True
+        with pytest.raises(ImportError, match="of its own"), quiet.interruptible():
+            raise ImportError("of its own")
+    assert done
 
 
 def test_only_the_main_thread_handles_ctrl_c() -> None:
@@ -104,8 +152,16 @@ def test_garbage_collector_is_restored() -> None:
     gc.enable()
 
 
+def free_descriptors() -> list[int]:
+    """Return the lowest file descriptors that are not in use."""
+    numbers = [os.dup(2) for _ in range(5)]
+    for number in numbers:
+        os.close(number)
+    return numbers
+
+
 def test_threads_restore_descriptor_2() -> None:
-    before = os.fstat(2)
+    before, free = os.fstat(2), free_descriptors()
 
     def hold() -> None:
         for _ in range(50):
@@ -118,6 +174,7 @@ def test_threads_restore_descriptor_2() -> None:
     for thread in threads:
         thread.join()
     assert (os.fstat(2).st_dev, os.fstat(2).st_ino) == (before.st_dev, before.st_ino)
+    assert free_descriptors() == free
 
 
 def test_buffered_stderr_is_written_where_it_belongs(monkeypatch, capfd) -> None:
@@ -129,6 +186,16 @@ def test_buffered_stderr_is_written_where_it_belongs(monkeypatch, capfd) -> None
         stderr.write("after")
         monkeypatch.undo()
     assert capfd.readouterr().err == "before, after"
+
+
+def test_program_without_standard_error_is_quiet(monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with quiet.captured_stderr() as log:
+        os.write(2, b"inside")
+        assert quiet.read_log(log) == "inside"
+    os.write(2, b"after")
+    monkeypatch.undo()
+    assert capfd.readouterr().err == "after"
 
 
 def least(accepts: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 import rnnshapes
 from rnnshapes import InputError, UnsupportedError, reference
-from rnnshapes.load.live.keras_private import operation_of
+from rnnshapes.load.live.keras_private import get_mask, operation_of
+from rnnshapes.load.live.network import read_model
 from rnnshapes.load.live.recorded_model import (
     RecordedModel,
     calls_layers,
@@ -97,9 +98,13 @@ def test_operations_outside_keras_come_from_keras() -> None:
     assert result.passed, result
     assert [text.split()[0] for text in result.unsupported] == ["operations", "operations_1"]
     assert "gru: mask" in [check.name for check in result.checks]
-    sources = {layer.name: layer.sources for layer in rnnshapes.inspect(model).layers}
-    assert sources["operations"] == ("mask", "shifted/dense")
-    assert sources["operations_1"] == ("gru", "score")
+    layers = {layer.name: layer for layer in rnnshapes.inspect(model).layers}
+    for name, sources in (
+        ("operations", ("mask", "shifted/dense")),
+        ("operations_1", ("gru", "score")),
+    ):
+        assert (layers[name].type, layers[name].sources) == ("Operations", sources)
+        assert any("keras.ops" in note.text for note in layers[name].notes)
 
 
 def test_code_of_many_paths_has_its_sources() -> None:
@@ -120,6 +125,38 @@ def test_code_of_many_paths_has_its_sources() -> None:
     model(np.zeros((2, 6, 3), "float32"))
     _, operations, _ = rnnshapes.inspect(model).layers
     assert operations.sources == ("rnn",)
+
+
+class Given(keras.Model):
+    """A mask that is given once more, and a layer on numbers that do not follow from x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masking, self.rnn = (
+            keras.layers.Masking(name="masking"),
+            keras.layers.GRU(4, name="rnn"),
+        )
+        self.dense, self.other = (keras.layers.Dense(2, name=name) for name in ("dense", "other"))
+
+    def call(self, x):
+        h = self.masking(x)
+        y = self.dense(self.rnn(h, mask=get_mask(h)))
+        return tf.tanh(y) * self.other(tf.ones((1, 5)))
+
+
+def test_tensors_of_code_have_the_layers_that_made_them() -> None:
+    """What follows from nothing has the input; a mask is that of the layer that made it."""
+    model = Given()
+    model(np.ones((2, 6, 3), "float32"))
+    layers = rnnshapes.inspect(model).layers
+    assert [(layer.name, layer.supported, layer.sources) for layer in layers] == [
+        ("masking", True, ("x",)),
+        ("rnn", True, ("masking",)),
+        ("dense", True, ("rnn",)),
+        ("operations", False, ("x",)),
+        ("other", True, ("operations",)),
+        ("operations_1", False, ("dense", "other")),
+    ]
 
 
 @pytest.mark.parametrize("kind", [LastStep, Attentive])
@@ -157,6 +194,14 @@ def test_steps_that_code_needs_are_fixed() -> None:
 def test_code_that_needs_numbers_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="ByNumbers"):
         rnnshapes.inspect(subclassed(ByNumbers))
+
+
+def test_error_of_code_is_named() -> None:
+    model = Returning()
+    model(np.ones((3, 4), "float32"))
+    model.result = lambda y: {}["a key that is missing"]
+    with pytest.raises(UnsupportedError, match="a key that is missing"):
+        rnnshapes.inspect(model)
 
 
 def test_call_of_two_arguments_is_refused() -> None:
@@ -243,9 +288,46 @@ def test_first_line_has_the_called_layers_alone() -> None:
     assert ["GRU" in first, "Dense" in first, "Dense" in others] == [True, False, True]
 
 
-def test_reasons_of_uncalled_weights_differ() -> None:
-    notes = {layer.name: layer.notes for layer in rnnshapes.inspect(subclassed(Classifier)).layers}
-    assert notes["never"] != notes["own"]
+def test_weights_without_call_are_described() -> None:
+    """Each as a layer, which may be frozen, in part or as a whole."""
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__(name="own")
+            self.rnn, self.never = (
+                keras.layers.GRU(4, name="rnn"),
+                keras.layers.Dense(2, name="never"),
+            )
+            self.norm = keras.layers.BatchNormalization(name="norm")
+            self.scale = self.add_weight(shape=(3, 5), name="scale")
+            self.never.build((None, 7))
+            self.norm.build((None, 6))
+            self.never.trainable = False
+
+        def call(self, x):
+            return self.rnn(x)
+
+    model = Own()
+    model(np.zeros((2, 6, 3), "float32"))
+    with reference.recorded(model) as found:
+        network = read_model(found)
+    described = {
+        layer.name: (
+            layer.type,
+            layer.trainable,
+            layer.trainable_count,
+            [(w.name, tuple(map(network.count, w.dims))) for w in layer.weights],
+        )
+        for layer in network.uncalled
+    }
+    norm = [(name, (6,)) for name in ("gamma", "beta", "moving_mean", "moving_variance")]
+    assert described == {
+        "never": ("Dense", False, 0, [("kernel", (7, 2)), ("bias", (2,))]),
+        "norm": ("BatchNormalization", True, 12, norm),
+        "own": (f"{__name__}.Own", True, 15, [("scale", (3, 5))]),
+    }
+    never, norm_reason, own = (layer.reason for layer in network.uncalled)
+    assert never == norm_reason != own
 
 
 class Words(keras.Model):
@@ -321,6 +403,16 @@ def test_class_that_was_built_on_a_state_is_refused() -> None:
     model = Fed()
     model(ROWS, state=keras.ops.ones((3, 4)), training=False)
     with pytest.raises(UnsupportedError, match="Fed"), reference.recorded(model):
+        pass
+
+
+def test_class_that_only_says_it_is_built_is_refused() -> None:
+    class Told(Total):
+        def __init__(self) -> None:
+            super().__init__()
+            self.built = True
+
+    with pytest.raises(UnsupportedError, match="Told"), reference.recorded(Told()):
         pass
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnshapes.errors import InputError, UnsupportedError
+from rnnshapes import memory
+from rnnshapes.errors import InputError, TooLargeError, UnsupportedError
 from rnnshapes.load.saved import model as saved_model
 from rnnshapes.load.saved.config_layers import SavedLayer
 from rnnshapes.load.saved.hdf5_client import Dataset, StoredWeight
@@ -686,6 +687,23 @@ def test_saved_model_has_what_its_file_holds(opened: Any) -> None:
     assert more.structure.counts == {"a": 180, "b": 19}
 
 
+def test_weights_are_read_if_they_fit(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = opened(HELD, keras_model())
+    file.client.values = lambda datasets: [np.full(d.shape, d.number) for d in datasets]
+    monkeypatch.setattr(memory, "available", lambda: 8 * 192)  # twice as much as in the file
+    with pytest.raises(TooLargeError):
+        file.weights()
+    monkeypatch.setattr(memory, "available", lambda: 64 * 192)
+    found = {
+        name: {key: (array.shape, array.ravel()[0]) for key, array in group.items()}
+        for name, group in file.weights().items()
+    }
+    assert found == {
+        "a": {"Wx": ((3, 20), 0), "Wh": ((5, 20), 1), "bh": ((20,), 2)},
+        "b": {"W": ((5, 2), 3), "b": ((2,), 4)},
+    }
+
+
 OWN: Config = {"class_name": "Own", "module": "own", "config": {}}
 WITHOUT_HEAD = {path: shape for path, shape in HELD.items() if "dense" not in path}
 
@@ -826,6 +844,7 @@ def test_arrays_are_in_the_order_of_weights(
         ({"": {"keras_version": "2.1"}, "model_weights": {"keras_version": "2.2"}}, {}, {}, "2.1"),
         ({"model_weights": {"keras_version": "2.2"}}, {}, {}, "2.2"),
         ({"": {"keras_version": "dev"}}, {}, {}, "dev"),
+        ({"": {"keras_version": "1" * 30}}, {}, {}, "1" * 30),
         ({}, {}, {"metadata": '{"keras_version": 3}'}, "?"),
         ({}, {}, {"metadata": json.dumps({"keras_version": "3" * 50})}, "3" * 40),
     ],
@@ -837,3 +856,6 @@ def test_version_is_that_of_the_writer(
     file = opened(paths, keras_model(), groups, **kinds, **more)
     assert file.keras_version == version
     assert file.kind == (".keras" if more else "HDF5")
+    (direction,) = file.network.recurrent[0].layer.directions
+    is_old = direction.cell.recurrent_activation == KERAS2_HARD_SIGMOID
+    assert is_old is (version in ("1", "2.1", "2.2"))
