@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnnshapes
-from rnnshapes.render.document import Column, Line, Row, Table, printable
+from rnnshapes.render.document import Column, Line, Row, Span, Table, printable
 from rnnshapes.render.formats import json_csv, markdown, notebook, terminal
 from rnnshapes.session import Session
 from tests.helpers.results import KINDS, result_of
@@ -181,6 +181,14 @@ def test_results_display_as_text_html_and_dict() -> None:
         assert html.count("<table>") == html.count("</table>") >= 1
         assert result.to_dict()["schema"] == result.schema
     assert "40 steps" in repr(rnnshapes.trace(T=50, keras=False))
+
+
+def test_lines_of_a_screen_are_cut_and_never_wrapped() -> None:
+    """Each stays one line of a drawing."""
+    screen = terminal.plain(StringIO(), 10)
+    lines = [[Span("one two "), Span("three")], [], [Span("x" * 10)], [Span("y")]]
+    shown = [line.rstrip() for line in terminal.encode_lines(lines, screen)]
+    assert shown == ["one two th", "", "x" * 10, "y"]
 
 
 def test_html_escapes_names() -> None:

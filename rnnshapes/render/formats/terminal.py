@@ -160,12 +160,12 @@ def _draw_lines(lines: StyledLines, screen: Console) -> None:
 def encode_lines(lines: StyledLines, screen: Console) -> list[str]:
     """Return the lines of a drawing with the terminal's codes, cut where they do not fit."""
     with screen.capture() as captured:
-        screen.print(_rich_text(lines, screen))
+        screen.print(_rich_text(lines, screen), no_wrap=True, overflow="ignore")
     return captured.get().split("\n")[:-1]
 
 
 def _rich_text(lines: StyledLines, screen: Console) -> RichText:
-    text = RichText(no_wrap=True, overflow="ignore", end="")
+    text = RichText()
     for position, spans in enumerate(lines):
         text.append("\n" if position else "")
         for span in spans:
@@ -178,9 +178,8 @@ def _rich_style(ink: Ink, color_system: str | None) -> Style:
     colour, ground = ink.colour, ink.ground
     if color_system in ("standard", "windows"):  # Rich's own choice has no order
         colour, ground = palette.sixteen(colour, ground)
-    definition = _RICH_STYLES[ink.meaning]
-    base = Style.parse(definition) if definition else Style.null()
-    return base + Style(color=colour or None, bgcolor=ground or None)
+    own = Style(color=colour or None, bgcolor=ground or None)
+    return Style.parse(_RICH_STYLES[ink.meaning]) + own
 
 
 def _draw_table(table: Table, screen: Console) -> None:
