@@ -46,14 +46,14 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The functions come with their modules when first used: importing rnnshapes is immediate.
-    if name in __all__ and name[0].islower() and name != "schema":
-        from rnnshapes import api
-
-        return getattr(api, name)
     if name == "schema":
         from rnnshapes.render import schemas
 
         return schemas.schema
+    if name in __all__:
+        from rnnshapes import api
+
+        return getattr(api, name)
     raise AttributeError(f"module 'rnnshapes' has no attribute {name!r}")
 
 

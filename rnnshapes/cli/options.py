@@ -65,7 +65,6 @@ def option_groups(command: Callable[..., int]) -> Callable[..., int]:
         return command(**options)
 
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
     return wrapper
 
 

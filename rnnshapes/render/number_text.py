@@ -31,8 +31,6 @@ def size_text(value: Sequence[int] | int | None) -> str:
 
 def decimal_text(value: float) -> str:
     """Return ``-0.12345678``: eight decimals, with an exponent for large numbers."""
-    if not math.isfinite(value):
-        return str(value)
     return f"{value:.8f}" if abs(value) < _LARGE else f"{value:.8e}"
 
 

@@ -44,8 +44,6 @@ _LISTED_NAMES = 4
 _EXPECTED = "ratio <= 1"
 #: An error that grows or shrinks over t by less than this factor is steady.
 _STEADY = 1.5
-#: A smaller number of percent is written as a power of ten.
-_SMALLEST_PERCENT = 1e-3
 #: A tolerance for a larger error, as a share of the range, is not proposed.
 _LARGEST_ACCEPTED = 0.05
 #: The pairs of mistakes that were tried, in words.
@@ -124,9 +122,8 @@ def rows(result: PortVerification) -> Iterator[Sequence[object]]:
         yield ("explanation", "true", one.compared, _EXPECTED, found, one.ratio, one.text)
     if result.verdict == "inexact":
         numbers = sum(check.compared + check.left_out for check in result.checks)
-        allowed = 0 if result.tolerance is None else result.tolerance
-        share = result.largest_error
-        expected, found = f"error / range <= {allowed:g}", f"error / range {share:.3g}"
+        expected = f"error / range <= {result.tolerance or 0:g}"
+        found = f"error / range {result.largest_error:.3g}"
         passed = str(result.passed).lower()
         yield ("verdict", passed, numbers, expected, found, "", "; ".join(_errors(result)))
 
@@ -309,12 +306,10 @@ def _growth_text(growth: float | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return ``1.3 %``, with two digits that count, or a power of ten where it is tiny."""
+    """Return ``1.3 %``: two digits, with a power of ten where it is tiny."""
     if not math.isfinite(share):
         return "infinitely much"
     percent = 100 * share
-    if 0 < percent < _SMALLEST_PERCENT:
-        return f"{percent:.0e} %"
     return f"{percent:.2g} %" if percent < 99.5 else f"{percent:,.0f} %"
 
 

@@ -22,11 +22,7 @@ def document(result: TracedStep, view: View) -> Document:
         network_line(result.network),
         *([Line(source, indent=2)] if source else []),
         *(
-            Drawing(
-                "",
-                partial(_draw, result, recurrence, f"layer {number} of {count}"),
-                is_plotted=False,
-            )
+            Drawing("", partial(_draw, result, recurrence, f"layer {number} of {count}"))
             for number, recurrence in enumerate(result.recurrences, 1)
         ),
     )

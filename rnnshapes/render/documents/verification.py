@@ -173,8 +173,7 @@ def _summary_rows(result: Verification) -> Iterator[Row]:
     whole = groups.pop("", [])
     equal = [name for name, checks in groups.items() if not any(check.ratio for check in checks)]
     exact = sum(check.residual is None for check in result.checks)
-    if exact:
-        yield Row(("ok", "names, shapes, counts", count_text(exact), "equal", "", ""))
+    yield Row(("ok", "names, shapes, counts", count_text(exact), "equal", "", ""))
     for name, checks in groups.items():
         if name not in equal:
             yield _summary_row(result, name, checks)
@@ -257,9 +256,7 @@ def _reasons(result: Verification) -> Iterator[Line]:
     if first is None:
         return
     what = f"{first.found}, expected {first.expected}"
-    if first.residual is not None and first.ratio is None:
-        what = "nothing to compare"
-    elif first.ratio is not None:
+    if first.ratio is not None:
         what = f"{share_text(first.ratio)} of the rounding bound, at {first.index}"
     yield labelled_line("first", f"{first.name}: {what}", "bad")
 
