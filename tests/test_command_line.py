@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from keras import layers as la
 
 import rnnshapes
-from rnnshapes import CannotRunError, InputError, __version__, memory
+from rnnshapes import CannotRunError, InputError, __version__, cli, memory
 from rnnshapes.api import conversion
 from rnnshapes.ops.interface import ACTIVATIONS
 from tests.helpers.commands import assert_refused
@@ -126,6 +127,29 @@ def test_help_fits_the_terminal(command: list[str], columns: int, run, monkeypat
     assert sum(len(line) for line in text) / len(text) > 15
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_has_every_option_in_its_section(columns: int, run, monkeypatch) -> None:
+    """Arguments first, and ``--help`` at the end of the last section."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name, command in cli.command().commands.items():
+        _, *parts = re.split(r"^(\w[\w ]*):\n", run(name, "--help").out, flags=re.MULTILINE)
+        shown = {of: text.split() for of, text in zip(parts[::2], parts[1::2], strict=True)}
+        context = command.make_context(name, [], resilient_parsing=True)
+        params = command.get_params(context)
+        arguments = [param for param in params if param.param_type_name == "argument"]
+        expected: dict[str, list[str]] = {}
+        for param in (*arguments, *(param for param in params if param not in arguments)):
+            record = " ".join(param.get_help_record(context))
+            panel = getattr(param, "rich_help_panel", None) or "Output"
+            expected.setdefault(panel, []).extend(record.split())
+        assert shown.pop("Examples")[:2] == ["rnnshapes", name]
+        assert shown == expected
+    commands = run("--help").out.partition("Commands:\n")[2].partition("\n\n")[0]
+    texts = {name: command.help for name, command in cli.command().commands.items()}
+    first = " ".join(f"{name} {text.partition(chr(10))[0]}" for name, text in texts.items())
+    assert " ".join(commands.split()) == first
+
+
 def test_help_lists_no_activations(run) -> None:
     """The error does."""
     assert "softsign" not in run("inspect", "--help").out
@@ -195,6 +219,15 @@ def test_impossible_path_is_an_input_error(path: str) -> None:
 
 def test_version_is_printed(run) -> None:
     assert run("--version").out == f"rnnshapes {__version__}\n"
+
+
+def test_package_has_its_public_names_alone() -> None:
+    """Functions come with their modules when they are first used."""
+    assert set(dir(rnnshapes)) == {*rnnshapes.__all__, "__version__"}
+    for name in rnnshapes.__all__:
+        assert getattr(rnnshapes, name).__name__ == name
+    with pytest.raises(AttributeError, match="'trcae'"):
+        _ = rnnshapes.trcae
 
 
 def test_no_command_prints_help(run) -> None:

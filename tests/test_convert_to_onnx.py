@@ -290,6 +290,24 @@ def test_wrong_file_is_not_put_in_place(change: Any, tmp_path: Path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_graph_that_is_written_otherwise_is_no_result(tmp_path: Path, monkeypatch: Any) -> None:
+    """Although its weights are right."""
+    right = onnx_writer.write_model
+
+    def wrong(stream: Any, graph: OnnxGraph, *others: Any) -> None:
+        node = next(node for node in graph.nodes if node.op_type == "Transpose")
+        perm = node.attributes["perm"]
+        node.attributes["perm"] = perm[::-1]
+        right(stream, graph, *others)
+        node.attributes["perm"] = perm
+
+    monkeypatch.setattr(onnx_writer, "write_model", wrong)
+    model = randomized(sequential(la.GRU(5), la.Dense(2), shape=(4, 3)))
+    with pytest.raises(CannotRunError, match="differs"):
+        rnnshapes.convert(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_file_that_was_written_otherwise_is_found(tmp_path: Path) -> None:
     graph = OnnxGraph()
     graph.add("Transpose", "x", perm=[1, 0])

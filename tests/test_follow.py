@@ -5,22 +5,25 @@ A process of its own runs on a pseudo-terminal, and pyte shows what a person wou
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from keras import layers as la
 
-from rnnshapes.cli import keyboard
+from rnnshapes.cli import follow, keyboard
 from rnnshapes.cli.follow import StepBrowser
+from rnnshapes.cli.options import SelectionArguments, TextOutputArguments
 from rnnshapes.errors import InputError
 from rnnshapes.forward.recurrence_steps import steps_of_sample
 from rnnshapes.render.document import Sheet
@@ -271,25 +274,22 @@ def test_numbers_are_coloured_by_value(terminal) -> None:
         assert b";48;2;" in it.received
 
 
-@POSIX
-@pytest.mark.parametrize("stream", ["stdin", "stdout"])
-def test_follow_without_terminal_exits_2(stream: str) -> None:
-    import pty
+#: TERM, whether standard input and output are terminals, and whether that is enough.
+TERMINALS = [
+    *(("xterm", True, True, True), ("", True, True, True), ("dumb", True, True, False)),
+    *(("unknown", True, True, False), ("xterm", False, True, False), ("xterm", True, False, False)),
+]
 
-    master, slave = pty.openpty()
-    there = {"stdin": slave, "stdout": slave} | {stream: subprocess.PIPE}
-    with subprocess.Popen(
-        [sys.executable, "-m", "rnnshapes", "trace", "--follow"],
-        **there,
-        stderr=subprocess.PIPE,
-    ) as running:
-        _, err = running.communicate(timeout=240)
-    os.close(master)
-    os.close(slave)
-    assert running.returncode == 2
-    assert err.decode().count("\n") == 1
-    assert "--follow" in err.decode()
-    assert "--golden FILE" in err.decode()
+
+@pytest.mark.parametrize(("term", "stdin", "stdout", "enough"), TERMINALS)
+def test_follow_requires_a_terminal(term, stdin, stdout, enough, monkeypatch) -> None:
+    """For input and output, on which the cursor can move."""
+    monkeypatch.setenv("TERM", term)
+    for name, is_terminal in (("stdin", stdin), ("stdout", stdout)):
+        monkeypatch.setattr(sys, name, SimpleNamespace(isatty=lambda is_it=is_terminal: is_it))
+    options = (SelectionArguments(), TextOutputArguments(), None, None)
+    with nullcontext() if enough else pytest.raises(InputError, match="--golden FILE"):
+        follow.check_options(*options, follow=True, delay=None)
 
 
 #: Options that contradict --follow, and what the message has to name.
@@ -318,14 +318,6 @@ def test_options_that_contradict_follow_exit_2(args, named, run, in_folder) -> N
     assert [text for text in named if text not in done.err] == []
     assert done.err.count("\n") == 1
     assert list(Path().iterdir()) == []
-
-
-@POSIX
-def test_dumb_terminal_exits_2(terminal) -> None:
-    with terminal(TERM="dumb") as it:
-        assert it.ends() == 2
-        assert b"--follow" in it.received
-        assert ENTER not in it.received
 
 
 @POSIX
@@ -371,8 +363,13 @@ def test_each_key_moves_to_its_step(spec, typed, at, t, monkeypatch, capsys) -> 
     left = iter([*typed, "q"])
     shown.run(lambda seconds: next(left))
     assert (shown.layer_index, shown.t, shown.step.t) == (at, t, t)
+    texts = [equation.text for equation in shown.recurrence.step(t).equations]
+    assert [equation.text for equation in shown.step.equations] == texts
     assert list(left) == []
-    assert f"t = {t} " in capsys.readouterr().out.rpartition("\x1b[1;1H")[2]  # drawn last
+    last = capsys.readouterr().out.rpartition("\x1b[1;1H")[2]
+    assert f"t = {t} " in last
+    assert "sample 0 of 1" in last
+    assert (f"layer {at + 1} of 2" in last) == ("bidirectional" in spec)
 
 
 @pytest.mark.parametrize("key", ["q", "Q", "escape"])
@@ -391,11 +388,94 @@ def test_follow_shows_only_requested_steps(monkeypatch, capsys) -> None:
         assert shown.t == ends[1]
 
 
+#: What is typed at which second of a trace of seven steps, and at which each next step is shown.
+PLAYED: list[tuple[float | None, dict[int, str], dict[int, int]]] = [
+    (10.0, {}, {0: 0, 10: 1, 20: 2, 30: 3, 40: 4, 50: 5, 60: 6}),
+    (10.0, {4: "right", 12: "x"}, {0: 0, 4: 1, 22: 2, 32: 3, 42: 4, 52: 5, 62: 6}),
+    (10.0, {14: " ", 33: " "}, {0: 0, 10: 1, 43: 2, 53: 3, 63: 4, 73: 5}),
+    (10.0, {1: "G", 25: "g", 28: " "}, {0: 0, 1: 6, 25: 0, 38: 1, 48: 2, 58: 3, 68: 4, 78: 5}),
+    (None, {5: " ", 7: " "}, {0: 0, 5: 1, 7: 2}),
+]
+
+
+@pytest.mark.parametrize(("delay", "typed", "moves"), PLAYED, ids=[str(case[1]) for case in PLAYED])
+def test_steps_come_after_the_delay(delay, typed, moves, monkeypatch, capsys) -> None:
+    """It begins again with each key; at the last step and in a pause nothing moves."""
+    now, remaining = 0.0, dict(typed)
+    shown = browser(monkeypatch, T=7)
+    shown.delay, shown.playing = delay, delay is not None
+    seen: dict[int, int] = {}
+
+    def read(seconds: float) -> str | None:
+        nonlocal now
+        if shown.t not in list(seen.values())[-1:]:
+            seen[round(now)] = shown.t
+        at = next((at for at in remaining if now <= at < now + seconds), None)
+        now = now + seconds if at is None else at
+        return "q" if now > 79 else None if at is None else remaining.pop(at)
+
+    monkeypatch.setattr(follow, "time", SimpleNamespace(monotonic=lambda: now))
+    shown.run(read)
+    assert seen == moves
+
+
+def test_follow_ends_with_the_last_step(run, monkeypatch) -> None:
+    """In one line, which ``--quiet`` leaves out."""
+    monkeypatch.setattr(follow, "check_options", lambda *_, **__: None)
+    for options, typed, words in (
+        (("--steps", "2:5"), "nq", ("y_hat_3", "sample 1")),
+        (("--quiet", "--delay", 5), "q", ()),
+    ):
+        left = iter(typed)
+        read = nullcontext(lambda seconds: next(left))  # noqa: B023 - it is played at once
+        monkeypatch.setattr(keyboard, "open_keyboard", lambda read=read: read)
+        done = run("trace", "--follow", "--no-keras", "--N", 2, "--sample", 1, *options)
+        shown, _, last = done.out.rpartition(LEAVE.decode())
+        assert (done.status, shown.startswith(ENTER.decode())) == (0, True)
+        assert ("space pause" in shown) == ("--delay" in options)
+        assert [word for word in words if word not in last] == []
+        assert last.count("\n") == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((132, 43), (132, 43)), ((0, 0), (80, 24)), (None, (80, 24))]
+)
+def test_terminal_without_a_size_has_80_columns(size: Any, expected: Any, monkeypatch) -> None:
+    def get_size(descriptor: int) -> os.terminal_size:
+        if size is None:
+            raise OSError
+        return os.terminal_size(size)
+
+    monkeypatch.setattr(os, "get_terminal_size", get_size)
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(fileno=lambda: 1))
+    assert follow.terminal_size() == expected
+
+
+def test_screen_is_drawn_before_a_key_is_awaited(monkeypatch) -> None:
+    """As wide as the terminal, whatever COLUMNS says; nothing stays in the buffer."""
+    monkeypatch.setenv("COLUMNS", "200")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="utf-8"))
+    shown, left, lengths = browser(monkeypatch, T=7), iter("nq"), []
+
+    def read(seconds: float) -> str:
+        lengths.append(len(written.getvalue()))
+        assert f"t = {shown.t} " in written.getvalue().decode().rpartition("\x1b[1;1H")[2]
+        return next(left)
+
+    shown.run(read)
+    assert 0 < lengths[0] < lengths[1]
+    rows = re.split(r"\x1b\[\d+;1H\x1b\[2K", written.getvalue().decode())
+    assert {len(re.sub(r"\x1b\[[\d;]*m", "", row)) for row in rows if "simple_rnn" in row} == {80}
+
+
 @pytest.mark.parametrize(("units", "abridged"), [(3, False), (90, True)])
 def test_legend_names_w_where_numbers_are_missing(units, abridged, monkeypatch, capsys) -> None:
-    browser(monkeypatch, T=7, M=units).run(lambda seconds: "q")
-    legend = capsys.readouterr().out.rpartition("space")[2]
-    assert ("w all" in legend) == abridged
+    for typed, words in (("q", "w all"), ("wq", "w fewer"), ("wwq", "w all")):
+        left = iter(typed)
+        browser(monkeypatch, T=7, M=units).run(lambda seconds: next(left))  # noqa: B023
+        legend = capsys.readouterr().out.rpartition("space")[2]
+        assert (words in legend) == abridged
 
 
 def test_scrolling_ends_where_the_step_ends(monkeypatch) -> None:
@@ -448,6 +528,9 @@ def test_scrolling_shows_every_line(monkeypatch) -> None:
     assert [line for line in seen if line] == whole
     assert shown.lines_below == 0
     assert "up" in shown_on(shown, 12)[-1]
+    for shown.first_line in (0, 99):
+        legend = shown.picture(Sheet(80, "ascii", 12))[-1]
+        assert all(span.text.isascii() for span in legend)
     shown.first_line = -5
     shown_on(shown, 12)
     assert shown.first_line == 0

@@ -32,6 +32,7 @@ from rnnshapes.load.foreign import (
 )
 from rnnshapes.load.regular_file import require_regular
 from rnnshapes.render import schemas
+from rnnshapes.session import open_session
 from tests.helpers import foreign
 from tests.helpers.blocks import lines_of, tables_of
 from tests.helpers.commands import mentioning
@@ -48,6 +49,15 @@ def record(path: Path) -> dict[str, Any]:
     result = json.loads(json.dumps(rnnshapes.inspect(path).to_dict()))
     VALIDATOR.validate(result)
     return result
+
+
+def test_keras_plays_no_part_in_other_files(tmp_path: Path) -> None:
+    """Also where it is asked for."""
+    path = written(tmp_path / "m.pt", foreign.torch_file(state_dict("lstm")))
+    with open_session(path, N=2, T=4) as session:
+        trace, (traced, _) = session.trace(keras=True), session.trace_with_golden(keras=True)
+        (recurrence,) = session.steps(1, keras=True)
+    assert (trace.keras, traced.keras, recurrence.count) == (None, None, 4)
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -316,9 +326,24 @@ def test_screen_shows_gates_and_equations_of_modules(tmp_path: Path) -> None:
     reverse, repeated = "Wx1← Wh1← bx1← bh1←", "as enc.l0, with Wx2 Wh2 bx2 bh2"
     for symbols in (reverse, repeated, "h2_t = concatenate(h2→_t, h2←_t)"):
         assert symbols in text
-    *_, head, weight = tables_of(result, width=200)[0].rows
-    assert head.cells == ("? head", "Linear", "?", "not supported", "22")
-    assert weight.cells[1:] == ("", "(2, 11)", "", "22")
+    rows = [row.cells for row in tables_of(result, width=200)[0].rows]
+    both = ("enc.l0", "Bidirectional(LSTM), tanh, sigmoid, tanh", "(1, ?, 4) → (1, ?, 12)")
+    assert rows[:5] == [
+        (*both, "8M1(D+M1+2)", "576"),
+        ("  weight_ih_l0", "Wx1ᵀ→ Wx1ᵀ←", "(4M1, D) = (24, 4)", "4D·M1", "2 × 96"),
+        ("  weight_hh_l0", "Wh1ᵀ→ Wh1ᵀ←", "(4M1, M1) = (24, 6)", "4M1·M1", "2 × 144"),
+        ("  bias_ih_l0", "bx1→ bx1←", "(4M1,) = (24,)", "4M1", "2 × 24"),
+        ("  bias_hh_l0", "bh1→ bh1←", "(4M1,) = (24,)", "4M1", "2 × 24"),
+    ]
+    assert [row[0] for row in rows[5:]] == [
+        *("enc.l1", "  weight_ih_l1", "  weight_hh_l1", "  bias_ih_l1", "  bias_hh_l1"),
+        *("dec", "  weight_ih_l0", "  weight_hh_l0", "  bias_ih_l0", "  bias_hh_l0"),
+        *("? head", "  weight"),
+    ]
+    assert rows[-2:] == [
+        ("? head", "Linear", "?", "not supported", "22"),
+        ("  weight", "", "(2, 11)", "", "22"),
+    ]
 
 
 def test_keras_has_no_such_layers(tmp_path: Path) -> None:

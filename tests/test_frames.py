@@ -6,6 +6,7 @@ import csv
 import sys
 from io import StringIO
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +50,14 @@ def test_frame_equals_the_csv_form(kind: str) -> None:
     check_frame(result_of(kind), DTYPES[kind])
 
 
+def test_frame_without_rows_has_its_headings() -> None:
+    """Of a network without weights."""
+    x = keras.Input((6, 3))
+    result = rnnshapes.inspect(keras.Model(x, keras.layers.Flatten()(x)))
+    frame = result.to_frame()
+    assert (list(frame.columns), len(frame)) == (list(next(render.to_rows(result))), 0)
+
+
 def test_counts_beyond_64_bits_stay_integers() -> None:
     check_frame(rnnshapes.inspect(M=10**12), {"params": "object"})
 
@@ -64,8 +73,6 @@ def csv_text(value: object) -> str:
 
 def test_cells_without_value_are_missing() -> None:
     """An open size among integers, a ratio among floats, an option among Booleans."""
-    import keras
-
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
     assert rnnshapes.inspect(model).to_frame()["params"].sum() == 4 * 4 * (3 + 4 + 1) + 2 * (4 + 1)
     checks = result_of("verify").to_frame()

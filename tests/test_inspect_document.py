@@ -110,9 +110,19 @@ def test_numbers_replace_the_last_step() -> None:
 
 def test_both_directions_share_a_row() -> None:
     """Their counts stand once, times two; a direction of other weights has its own row."""
-    same = text_of(rnnshapes.inspect(cell="gru", bidirectional=True), "summary")
-    assert "Wx→ Wx←" in same
-    assert "2 × 45" in same
+    both = rnnshapes.inspect(N=2, T=6, D=3, M=4, K=5, cell="gru", bidirectional=True)
+    (table,) = tables_of(both, width=200)
+    layer, name = "strong", "Bidirectional(GRU), tanh, sigmoid"
+    assert [(row.meaning, *row.cells) for row in table.rows] == [
+        (layer, "bidirectional", name, "(2, 6, 3) → (2, 8)", "6M(D+M+2)", "216"),
+        ("plain", "  kernel", "Wx→ Wx←", "(D, 3M) = (3, 12)", "3D·M", "2 × 36"),
+        ("plain", "  recurrent_kernel", "Wh→ Wh←", "(M, 3M) = (4, 12)", "3M·M", "2 × 48"),
+        ("plain", "  bias", "bh→ bh←", "(2, 3M) = (2, 12)", "6M", "2 × 24"),
+        (layer, "dense", "Dense, linear", "(2, 8) → (2, 5)", "K(2M+1)", "45"),
+        ("plain", "  kernel", "W0", "(2M, K) = (8, 5)", "2M·K", "40"),
+        ("plain", "  bias", "b0", "(K,) = (5,)", "K", "5"),
+    ]
+    same = text_of(both, "summary")
     back = la.RNN(la.LSTMCell(4), go_backwards=True)
     other = la.Bidirectional(la.GRU(5), backward_layer=back)
     model = sequential(other, la.Dense(2), shape=(6, 3))

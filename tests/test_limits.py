@@ -281,6 +281,18 @@ def test_a_trace_counts_all_of_its_numbers(spec, options, expected, monkeypatch)
     assert numbers_of_trace(spec, options, monkeypatch) == expected
 
 
+def test_a_port_is_compared_with_all_states(monkeypatch) -> None:
+    """It needs the memory of all of them, whatever it has."""
+    spec, options, numbers = NUMBERS[6]
+    assert options == {"show": "all"}
+    needed: list[int] = []
+    with open_session(**{"N": 3, "T": 9, "D": 4, "M": 5, "K": 2, **spec}) as session:
+        y_hat = session.trace(keras=False).y_hat
+        monkeypatch.setattr(memory, "require", lambda size, what: needed.append(size))
+        assert session.compare(y_hat).passed
+    assert needed[0] == 8 * numbers
+
+
 @pytest.mark.parametrize(("size", "small", "large"), [("T", 9000, 90000), ("N", 10**6, 10**7)])
 def test_only_results_grow_with_steps_and_samples(size, small, large, monkeypatch) -> None:
     """Layers are computed block by block."""

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -123,6 +124,9 @@ def test_progress_ends_once_at_the_total() -> None:
                 progress.advance(steps)
         with progress.work(10):
             progress.advance(3)
+        progress.advance(5)
+        with suppress(ZeroDivisionError), progress.work(10):
+            raise ZeroDivisionError
         progress.advance(5)
     with progress.work(10):  # nobody listens
         progress.advance(3)

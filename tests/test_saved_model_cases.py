@@ -248,7 +248,7 @@ def test_mixed_precision_is_verified_per_layer(tmp_path: Path, run) -> None:
     assert run("trace", path).status == 0
 
 
-def test_weights_of_several_dtypes_need_no_keras(tmp_path: Path, run) -> None:
+def test_weights_of_several_dtypes_need_no_keras(tmp_path: Path, in_folder: Path, run) -> None:
     """NumPy computes them; next to Keras they exit with 4."""
     x = keras.Input((6, 3))
     model = keras.Model(x, la.Dense(2, dtype="float64")(la.LSTM(5)(x)))
@@ -257,7 +257,12 @@ def test_weights_of_several_dtypes_need_no_keras(tmp_path: Path, run) -> None:
     assert done.status == 4
     assert "float32" in done.err
     assert "float64" in done.err
-    assert run("trace", path, "--no-keras").status == 0
+    np.save("y.npy", rnnshapes.trace(path, keras=False).y_hat)
+    for command in ("trace --no-keras", "trace --no-keras --golden g.h", "trace --quantize int8"):
+        name, *options = command.split()
+        assert run(name, path, *options).status == 0
+    for options in (("trace", "--step", 3), ("verify", "--against", "y.npy")):
+        assert run(options[0], path, *options[1:]).status == 0
 
 
 def test_one_array_for_two_inputs_exits_2(tmp_path: Path, run) -> None:

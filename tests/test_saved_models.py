@@ -28,6 +28,7 @@ from rnnshapes.network.graph import Network
 from rnnshapes.network.summary import inspect_network
 from rnnshapes.network.weights import Weights
 from rnnshapes.session import open_session
+from tests.helpers.commands import assert_refused
 from tests.helpers.files import layers_of, repacked, saved
 from tests.helpers.keras_runs import run_of
 from tests.helpers.models import (
@@ -158,8 +159,15 @@ def test_repacked_archive_is_read(lstm: Path, tmp_path: Path, method: int) -> No
     np.testing.assert_array_equal(one, other)
 
 
-def test_weight_of_other_shape_exits_1(lstm: Path, tmp_path: Path, run) -> None:
-    """inspect names it; trace and verify exit with 2."""
+#: Commands that compute with the weights of a model.
+COMPUTING = [
+    *("trace", "trace --no-keras --step 3", "trace --no-keras --golden g.h", "verify"),
+    *("trace --quantize int8", "verify --against y.npy", "convert -o w.safetensors"),
+]
+
+
+def test_weight_of_other_shape_exits_1(lstm: Path, tmp_path: Path, in_folder: Path, run) -> None:
+    """inspect names it; what computes with it exits with 2."""
 
     def shorten(file: h5py.File) -> None:
         del file["layers/lstm/cell/vars/2"]
@@ -171,11 +179,12 @@ def test_weight_of_other_shape_exits_1(lstm: Path, tmp_path: Path, run) -> None:
     difference = rnnshapes.inspect(broken).file.differences[0]
     assert (difference.name, difference.expected, difference.found) == ("encode/bias", (20,), (15,))
     assert run("inspect", broken, "--no-keras", "--format", "json").status == 1
-    for command in ("trace", "verify"):
-        done = run(command, broken)
-        assert done.status == 2
-        for fact in ("encode/bias", "(20,)", "(15,)"):
-            assert fact in done.err
+    np.save(in_folder / "y.npy", np.zeros((1, 6, 2), "float32"))
+    for command in COMPUTING:
+        name, *options = command.split()
+        assert_refused(run(name, broken, *options), "encode/bias", "(20,)", "(15,)")
+    assert_refused(run("inspect", broken, "--no-keras", "--view", "values"), broken.name)
+    assert {path.name for path in in_folder.iterdir()} == {"model.keras", "broken.keras", "y.npy"}
 
 
 @pytest.mark.parametrize(("lost", "name"), [("0", "encode/bias"), ("2", "encode/bias")])
@@ -270,7 +279,10 @@ def test_weights_alone_show_layers_and_shapes(tmp_path: Path, run, form: str) ->
     ]
     assert gates == [["i", "f", "c", "o"]] * 3
     assert run("inspect", path, "--format", "csv").status == 0
-    assert run("trace", path, "--no-keras").status == 2
+    np.save(tmp_path / "x.npy", np.ones((2, 6, 3)))
+    refused = run("trace", path, "--no-keras")
+    assert_refused(refused, path.name)
+    assert run("trace", path, "--no-keras", "--input", tmp_path / "x.npy") == refused
 
 
 def test_weights_of_a_subclassed_model_have_its_attributes(tmp_path: Path) -> None:

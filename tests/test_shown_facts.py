@@ -271,7 +271,7 @@ PORTS: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
     ),
     "shape": (
         lambda: with_check(port(), shape="shape (6, 2), expected (2, 6)"),
-        [("(6, 2)", "(2, 6)")],
+        [("plain: shape ", "(6, 2)", "(2, 6)")],
         ["60 | 60"],
     ),
     "notes": (lambda: replace(port(), notes=("read as text",)), ["read as text"], []),
@@ -400,6 +400,13 @@ def test_each_fact_of_a_search_is_shown() -> None:
     assert len(set(verdicts)) == len(verdicts)
 
 
+def test_verdict_tells_whether_all_is_compared() -> None:
+    right = port(right=True)
+    ports = (right, with_check(right, left_out=23), replace(right, unknown_arrays=("array1",)))
+    everything, some, same = (shown(result).partition("\n")[0] for result in ports)
+    assert everything != some == same
+
+
 def test_small_unexplained_errors_are_called_small() -> None:
     failed = searched(nearest=())
     small = with_check(failed, error=ErrorSummary(1, 1, 0.01, 0.005, 1, None))
@@ -435,7 +442,8 @@ def test_numbers_of_a_port_show_each_difference() -> None:
     assert f"| {check.max_abs:.1e} |" in shown(port())
     assert "bad: " not in shown(port(right=True), "numbers")
     swapped = shown(with_check(port(), shape="shape (6, 2), expected (2, 6)"), "numbers")
-    assert f"{check.max_abs:.1e}" not in swapped.partition("bad: ")[0]
+    (row,) = [line for line in swapped.split("\n") if line.startswith("bad | ")]
+    assert row.split(" | ")[3:6] == ["none", "", ""]  # ratio, bar and difference
     assert_shown(swapped, [("bad: ", "y_hat", "(6, 2)", "(2, 6)")])
     assert_shown(shown(inexact(0.01), "numbers"), ["warning | "])
     proven = with_check(port(), proven=True)
@@ -461,9 +469,13 @@ def test_rows_of_a_port_have_its_numbers() -> None:
     assert len(rows_of(port(right=True))) == 1
     _, second = rows_of(explained(LAYERS[0]))
     assert (second["name"], second["passed"], second["compared"]) == ("explanation", "true", "60")
-    *_, verdict = rows_of(inexact(0.0123))
-    assert (verdict["name"], verdict["passed"], verdict["compared"]) == ("verdict", "false", "60")
-    assert ("0.0123" in verdict["found"], "0" in verdict["expected"]) == (True, True)
+    assert (second["detail"], float(second["ratio"])) == (
+        *("first wrong", explained(LAYERS[0]).diagnosis.explanations[0].ratio),
+    )
+    *_, verdict = rows_of(twice(inexact(0.0123)))
+    assert (verdict["name"], verdict["passed"], verdict["compared"]) == ("verdict", "false", "120")
+    assert [verdict[key].split()[-1] for key in ("expected", "found")] == ["0", "0.0123"]
+    assert (verdict["ratio"], verdict["detail"].count("1.2 %")) == ("", 2)
     *_, verdict = rows_of(inexact(0.0123, tolerance=0.5))
     assert (verdict["passed"], "0.5" in verdict["expected"]) == ("true", True)
     left_out = with_check(inexact(0.0123), left_out=40)
@@ -707,6 +719,9 @@ def test_verdict_alone_has_the_reason() -> None:
         (line,) = render.to_document(result, View(parts=frozenset(), width=10))
         assert words in line.text
         assert ("SeedGenerator" in line.text) == (words == "SeedGenerator")
+        first, *others = shown(result, width=300).split("\n")
+        assert ("1,234" in first, "SeedGenerator" in first) == (False, False)  # lines say that
+        assert words == "21" or any(words in text for text in others)
 
 
 def test_every_check_has_its_numbers() -> None:
@@ -764,7 +779,7 @@ def test_summaries_of_files_show_their_facts() -> None:
     remarks = lines[-3:]
     words = ("first", "only", "not a model")
     assert all(word in line for word, line in zip(words, remarks, strict=True))
-    assert ["2 " in line for line in remarks] == [True, False, False]
+    assert [re.findall(r"(\d+) more", line) for line in remarks] == [["2"], [], []]
     assert [line.partition(":")[0] for line in remarks] == ["warning", "bad", "bad"]
     assert shown(FileSummaries(FILES.files[:1])).split("\n")[-1].startswith("plain | ")
 
@@ -813,8 +828,8 @@ WEIGHT_FILES: dict[str, tuple[Callable[[], Any], list[Words], list[Words]]] = {
         [("bad: ", "own0", "wrong0")],
         [],
     ),
-    "six": (lambda: weight_file(6, 8), [("bad: ", "wrong5")], ["good: "]),
-    "seven": (lambda: weight_file(7, 8), [("bad: ", "wrong5"), ("bad: ", "1 ")], ["wrong6"]),
+    "six": (lambda: weight_file(6, 8), [("bad: ", "wrong5")], ["good: ", ("bad: ", " more")]),
+    "seven": (lambda: weight_file(7, 8), [("bad: ", "wrong5"), ("bad: ", "1 more")], ["wrong6"]),
     "empty": (lambda: weight_file(0, 0), ["bad: "], ["good: ", ("bad: ", "0")]),
     "four unknown": (
         lambda: weight_file(0, unknown_arrays=named(4)),
@@ -1206,7 +1221,7 @@ TRACES: dict[str, tuple[Callable[[], Any], dict[str, Any], list[Words], list[Wor
         lambda: differing(np.nan),
         {},
         [("warning: ", "y_hat", "NaN", "sample 1, t 3, unit 2")],
-        ["good: "],
+        ["good: ", ("warning: ", "Keras 3")],
     ),
     "infinite": (lambda: differing(np.inf), {}, [("warning: ", "Keras 3")], ["good: ", "inf,"]),
 }
@@ -1583,6 +1598,7 @@ def test_golden_arrays_say_how_to_read_them() -> None:
     for note, word in zip(notes, ("float64", "Keras", "PyTorch", "float32", "int8"), strict=False):
         assert word in note
     assert "NaN" not in notes[1]
+    assert "Keras" in notes[2]  # in whose layout all other weights are
 
 
 # --- All of them --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from rnnshapes.forward import scan, tracing
 from rnnshapes.load import inputs
 from rnnshapes.network import from_sizes as sizes
 from rnnshapes.network import weights
+from rnnshapes.session import open_session
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import KerasRun
 from tests.helpers.models import model_of, randomized, sequential
@@ -256,6 +257,14 @@ def test_random_state_of_keras_is_unchanged() -> None:
     found = np.array(keras.random.uniform((3,))), keras.initializers.GlorotUniform()((2, 2))
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_unknown_layer_is_refused_before_the_run(monkeypatch) -> None:
+    monkeypatch.setattr("rnnshapes.reference.run", None)
+    with open_session(cell="gru") as session:
+        for compute in (session.trace, session.trace_with_golden, session.steps):
+            with pytest.raises(InputError, match="choose one of gru"):
+                compute(layer="other", keras=True)
 
 
 def test_return_sequences_gives_every_step() -> None:

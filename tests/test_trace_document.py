@@ -453,6 +453,25 @@ def test_step_is_written_in_every_format(run, in_folder) -> None:
     assert "x_3" in repr(result.step(3))
 
 
+def test_rows_of_a_step_are_its_numbers() -> None:
+    """Inputs, named values and y_hat; of a masked step the states."""
+    sizes: dict[str, Any] = {"N": 2, "T": 6, "D": 3, "M": 4, "K": 5}
+    result = traced(**sizes)
+    x, h = rnnshapes.golden(**sizes).arrays["x"], result.layers[0].states["h"]
+    values = {"x_2": x[1, 2], "h_1": h[1, 1], "h_2": h[1, 2], "y_hat_2": result.y_hat[1, 2]}
+    headings, *rows = render.to_rows(result.step(2, sample=1))
+    assert headings == ("layer", "t", "value", "unit", "number")
+    assert [row[:4] for row in rows] == [
+        ("simple_rnn", 2, name, unit)
+        for name, numbers in values.items()
+        for unit in range(len(numbers))
+    ]
+    np.testing.assert_allclose([row[4] for row in rows], np.concatenate(list(values.values())))
+    _, *rows = render.to_rows(masked_both().step(4, sample=1))
+    names = dict.fromkeys(row[2] for row in rows if "forward" in row[0])
+    assert list(names) == ["m_4", "h→_3", "c→_3", "h→_4", "c→_4", "y_hat_4"]
+
+
 def test_step_of_one_layer_is_chosen_by_name(run) -> None:
     args = ("--M", 5, "--M", 4, "--step", 2, "--format", "json")
     names = [layer["name"] for layer in json.loads(run("trace", *args, "--no-keras").out)["layers"]]

@@ -17,8 +17,10 @@ from rnnshapes import reference
 from rnnshapes.cells.cell import StepResult
 from rnnshapes.cells.simple_rnn import SimpleRNNCell
 from rnnshapes.forward.difference import Index
+from rnnshapes.load.inputs import full_array
 from rnnshapes.ops.precision import Precision
 from rnnshapes.reference.instrumented_model import InstrumentedModel
+from rnnshapes.session import open_session
 from rnnshapes.verification import bounds, report
 from tests.helpers.commands import mentioning
 from tests.helpers.keras_runs import (
@@ -407,6 +409,27 @@ def test_only_a_failure_has_reasons() -> None:
 
 
 # --- The command --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("passed", "unsupported", "asked"),
+    [(True, (), 0), (False, (), 0), (True, ("own",), 0), (False, ("own",), 1)],
+)
+def test_only_unknown_layers_may_be_random(passed, unsupported, asked, monkeypatch) -> None:
+    """Keras runs again for that, if a check fails."""
+    result = result_of("verify")
+    checks = tuple(replace(check, passed=passed) for check in result.checks)
+    result = replace(result, checks=checks, unsupported=unsupported)
+    calls: list[Any] = []
+    monkeypatch.setattr(report, "verify_network", lambda *args: result)
+    monkeypatch.setattr(reference, "is_random", lambda *args: calls.append(args) or True)
+    with open_session(N=2, T=3) as session:
+        assert session.verify() == replace(result, is_random=bool(asked))
+        for _, network, xs, outputs in calls:
+            assert network is session.network
+            np.testing.assert_array_equal(xs[0], full_array(session.sources[0]))
+            assert outputs[0].shape == (2, 2)
+    assert len(calls) == asked
 
 
 def test_command_exits_0_and_lists_the_checks(run) -> None:

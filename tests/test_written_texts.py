@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnshapes.forward.difference import Index
+from rnnshapes.network.from_sizes import from_sizes
 from rnnshapes.network.structure import Fact
 from rnnshapes.network.summary import Gate
 from rnnshapes.render import number_text, palette, phrases
@@ -98,6 +100,14 @@ def test_texts_have_their_form(function: Any, given: Any, expected: Any) -> None
 def test_facts_show_what_both_sides_have(expected: Any, found: Any) -> None:
     text = phrases.fact_text(Fact("dense/kernel", "", expected, found))
     assert text.index("dense/kernel") < text.index(str(expected)) < text.index(str(found))
+
+
+def test_a_chain_has_the_layers_that_are_called() -> None:
+    network = from_sizes(N=2, T=6, D=3, M=[4, 7], cell="gru")
+    (other, *_) = from_sizes(M=9, cell="lstm").layers
+    text = phrases.network_text(network)
+    assert text == "Input((T, D)) → GRU(M1) → GRU(M2) → Dense(K)   N=2 T=6 D=3 M1=4 M2=7 K=2"
+    assert phrases.network_text(replace(network, uncalled=(other,))) == text
 
 
 def test_sixteen_colours_tell_text_from_its_background() -> None:
