@@ -300,10 +300,10 @@ def packed(texts: Sequence[str], room: int) -> Iterator[str]:
     line = ""
     for text in texts:
         if line and len(line) + 3 + len(text) > room:
-            yield from wrap(line, room) if len(line) > room else [line]
+            yield from wrap(line, room)
             line = ""
         line += f"   {text}" if line else text
-    yield from wrap(line, room) if len(line) > room else [line] * bool(line)
+    yield from wrap(line, room)
 
 
 def _producing_step(left: Dim | None, right: Dim | None, *, reverse: bool) -> Dim:

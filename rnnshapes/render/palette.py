@@ -85,12 +85,9 @@ def _between(stops: tuple[str, ...], value: float) -> str:
 
 
 def _brightness(colour: str) -> float:
-    """Return the relative luminance (WCAG 2.1); above 0.18 black has more contrast than white."""
-    linear = [
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in (number / 255 for number in _rgb(colour))
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    """Return about the relative luminance (WCAG 2.1); above 0.18 black has more contrast."""
+    red, green, blue = ((part / 255) ** 2.2 for part in _rgb(colour))
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

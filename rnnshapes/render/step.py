@@ -210,7 +210,7 @@ def _time_line(step: StepView, recurrence: RecurrenceSteps, sheet: Sheet) -> lis
     marks = []
     for i in range(width):
         t = round(i * last / (width - 1))
-        is_done = i > position if recurrence.reverse else i < position
+        is_done = (i < position) != recurrence.reverse
         is_masked = recurrence.mask is not None and not recurrence.mask[t]
         marks.append(masked if is_masked else done if is_done else ahead)
     strong = Ink(colour=palette.category(4), meaning="strong")
@@ -399,11 +399,11 @@ def _number_lines(
     """Return one line of the numbers that fit and their count; with ``full``, all on many."""
     values = row.values or ()
     width, count = _number_width(digits), len(values)
-    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+    scale = max([1.0, *(abs(v) for v in values if math.isfinite(v))])
     spans = [
         Span(
             f" {compact_number(value, digits):>{width - 1}}",
-            _number_ink(value, largest) if row.coloured else PLAIN,
+            _number_ink(value, scale) if row.coloured else PLAIN,
         )
         for value in (values if full else values[: available // width + 1])
     ]
@@ -417,11 +417,11 @@ def _number_lines(
     return [[*shown, Span(more, DIM)] if len(more) <= available else shown]
 
 
-def _number_ink(value: float, largest: float) -> Ink:
-    """Return the colour of a number on a scale up to 1, or to the largest number beside it."""
+def _number_ink(value: float, scale: float) -> Ink:
+    """Return the colour of a number on a scale up to this size: 1, or the largest beside it."""
     if not math.isfinite(value):
         return BAD
-    ground = palette.signed(value / max(1.0, largest))
+    ground = palette.signed(value / scale)
     return Ink(colour=palette.text_on(ground), ground=ground)
 
 

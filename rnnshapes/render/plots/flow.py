@@ -253,8 +253,8 @@ class _GraphPicture:
                 self.diagram.line((middle, bottom), (middle, self.diagram.y))
                 self.starts[slot.tensor.producer, slot.tensor.name] = middle, self.diagram.y
                 continue
-            outputs = slot.box.outputs if slot.box else self._tensors_of(slot.name)
-            each = (right - left - _RAIL) / max(1, len(outputs))
+            outputs = slot.box.outputs if slot.box else (self._tensor_of(slot.name),)
+            each = (right - left - _RAIL) / len(outputs)
             for number, tensor in enumerate(outputs):
                 x = left + _RAIL + each * number
                 x = (left + right) / 2 if slot.box is None else x
@@ -267,10 +267,10 @@ class _GraphPicture:
                     self.diagram.named(x + 0.1, y, tensor.name, tensor.shapes, end)
         self.diagram.y += _DOWN * leaves
 
-    def _tensors_of(self, name: str) -> tuple[FlowTensor, ...]:
+    def _tensor_of(self, name: str) -> FlowTensor:
         """Return the tensor of an input."""
         tensors = (tensor for box in self.boxes for tensor in box.inputs)
-        return tuple(dict.fromkeys(tensor for tensor in tensors if tensor.producer == name))[:1]
+        return next(tensor for tensor in tensors if tensor.producer == name)
 
 
 def _sort_below(row: list[_Slot], above: Sequence[_Slot]) -> None:

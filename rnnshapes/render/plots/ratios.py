@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from rnnshapes.ops.activations import Array
 from rnnshapes.render import palette
-from rnnshapes.render.plots.diagram import text_width
+from rnnshapes.render.plots.diagram import shortened, text_width
 from rnnshapes.render.plots.panels import Panel, legend, log_axis, step_axis
 from rnnshapes.render.plots.series import LARGEST, MOST_STEPS, draw_log_line, set_log_scale
 from rnnshapes.render.plots.style import BAD, DASHES, font_text
@@ -21,8 +21,8 @@ from rnnshapes.verification.bounds import Residual
 
 #: Most passing checks with a line each, most rows, and most failing checks that are pointed at.
 _MOST_LINES, _MOST_ROWS, _MOST_POINTED = 5, 24, 3
-#: So many characters of a name stand beside its row.
-_LONGEST = 60
+#: Inches for the name beside a row.
+_NAME = 4.3
 #: Up to the limit a check passes.
 _LIMIT = 1.0
 
@@ -125,22 +125,22 @@ def _draw_limit(axes: Axes) -> None:
 
 def _span(checks: Sequence[RatioSeries]) -> tuple[int, int]:
     """Return the first step, and the one after the last."""
-    first = checks[0]
-    assert first.per_step is not None
-    if first.steps is None:
-        return 0, len(first.per_step)
-    steps = [check.steps for check in checks if check.steps is not None]
-    return min(int(s.min()) for s in steps), max(int(s.max()) for s in steps) + 1
+    steps = np.concatenate([_steps(check) for check in checks])
+    return int(steps.min()), int(steps.max()) + 1
+
+
+def _steps(check: RatioSeries) -> Array:
+    """Return the steps of its ratios, in any order."""
+    assert check.per_step is not None
+    return np.arange(len(check.per_step)) if check.steps is None else check.steps
 
 
 def _draw_ratios(axes: Axes, check: RatioSeries, dash: str, **looks: Any) -> None:
     """Draw the line of a check, with gaps at steps that it does not have."""
-    assert check.per_step is not None
-    ratios, start = check.per_step, 0
-    if check.steps is not None:  # a port may give some steps alone
-        start = int(check.steps.min())
-        ratios = np.full(int(check.steps.max()) - start + 1, np.nan)
-        ratios[check.steps - start] = check.per_step
+    steps = _steps(check)
+    start = int(steps.min())
+    ratios = np.full(int(steps.max()) - start + 1, np.nan)
+    ratios[steps - start] = check.per_step
     draw_log_line(axes, ratios, start, dash, **{"label": check.label, **looks})
 
 
@@ -179,7 +179,7 @@ def ratio_rows(title: str, checks: Sequence[RatioSeries]) -> Panel:
     checks = sorted(checks, key=lambda check: check.severity, reverse=True)
     rows, rest = checks[:_MOST_ROWS], checks[_MOST_ROWS:]
     more = f"; {len(rest)} more are not larger than these" if rest else ""
-    names = [_row_name(row.label) for row in rows]
+    names = [shortened(row.label, 8, _NAME) for row in rows]
     return Panel(
         height=0.1 + 0.17 * len(rows),
         draw=partial(_draw_rows, rows, names),
@@ -211,8 +211,3 @@ def _draw_rows(rows: Sequence[RatioSeries], names: Sequence[str], axes: Axes) ->
     axes.grid(visible=False, axis="y")
     for name, row in zip(axes.get_yticklabels(), rows, strict=True):
         name.set_color("black" if row.passed else BAD)
-
-
-def _row_name(text: str) -> str:
-    """Return a name without its middle where it would take the room of the ratios."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"

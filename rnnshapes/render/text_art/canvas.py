@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from functools import cache
 from itertools import groupby
 
 from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines, for_encoding, printable
 
 #: What the characters of a drawing become where only ASCII can be shown, one for one.
 _ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼▼►◄░▒⋮", "-|+++++++++v><:#.")
-
-#: What may take no character of a terminal or two: all but Latin, arrows, lines and blocks.
-_UNUSUAL = re.compile("[^\0-\u02ff\u2010-\u206f\u2190-\u2199\u2500-\u25cf]")
 
 
 def clean(text: str, sheet: Sheet) -> str:
@@ -21,7 +18,7 @@ def clean(text: str, sheet: Sheet) -> str:
 
 def text_width(text: str) -> int:
     """Return how many characters of a terminal a text takes: those of East Asia take two."""
-    return sum(map(_character_width, text)) if _UNUSUAL.search(text) else len(text)
+    return sum(map(_character_width, text))
 
 
 def cut(text: str, width: int, sheet: Sheet) -> str:
@@ -37,6 +34,7 @@ def cut(text: str, width: int, sheet: Sheet) -> str:
     return (start + dots)[: max(width, 0)]
 
 
+@cache
 def _character_width(character: str) -> int:
     """Return 0 for a mark on the character before, 2 for a wide character, else 1."""
     from unicodedata import combining, east_asian_width
@@ -59,10 +57,6 @@ class Canvas:
             self._rows.append([(" ", PLAIN)] * self._width)
         cells = self._rows[row]
         shown = text.translate(_ASCII) if self._ascii else text
-        if not _UNUSUAL.search(shown):
-            shown = shown[: max(0, self._width - column)]
-            cells[column : column + len(shown)] = [(character, ink) for character in shown]
-            return
         for character in shown:
             width = _character_width(character)
             if column + width > self._width:

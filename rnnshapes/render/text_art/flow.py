@@ -256,15 +256,15 @@ class _FlowPicture:
         """Draw the lanes one below the other, and the texts below them."""
         unrolled = recurrence.unroll(self.columns.detail.most)
         for number, lane in enumerate(unrolled.lanes):
+            top = self.row
             if len(unrolled.lanes) > 1:
-                self.canvas.down(_RAIL, self.row, self.row + 1)
                 self._lines(lane.name, _FRAME)
+            turn = self.row
             self._inputs(lane, from_rail=number == 0)
-            above = self.row - 1
             self._kernels(lane)
             self._steps(lane)
-            if number:  # the rail goes on beside the lane
-                self.canvas.down(_RAIL, above, self.row)
+            # The rail turns to the first inputs, and goes on beside other lanes.
+            self.canvas.down(_RAIL, top, self.row if number else turn)
             self._outputs(lane, "├" if number else "┌", all_steps=recurrence.sequences)
         top = self.row
         self._lines(unrolled.merge)

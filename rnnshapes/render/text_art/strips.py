@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
-from itertools import groupby
+from itertools import count, groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -152,7 +152,7 @@ class _TimeColumns(NamedTuple):
         characters = self.number * self.width / self.steps
         every = next(
             factor * 10**power
-            for power in range(19)
+            for power in count()
             for factor in (1, 2, 5)
             if factor * 10**power * characters >= apart
         )
@@ -329,12 +329,10 @@ def _words(text: str) -> Words:
 def _wrapped(words: Iterable[Word], width: int) -> Iterator[list[Span]]:
     """Yield lines of words."""
     line: list[Span] = []
-    used = 0
     for word in words:
-        length = sum(len(span.text) for span in word)
-        if line and used + 1 + length > width:
+        longer = [*line, Span(" ", DIM), *word] if line else [*word]
+        if line and sum(len(span.text) for span in longer) > width:
             yield line
-            line, used = [], 0
-        line += [Span(" ", DIM)] * bool(line) + [*word]
-        used += length + (used > 0)
+            longer = [*word]
+        line = longer
     yield line

@@ -85,7 +85,7 @@ def _line_scale(blocks: Sequence[WeightBlock], width: int) -> _LineScale:
     """
     recurrent = [block for block in blocks if block.is_recurrent]
     rows = max((block.rows for block in recurrent), default=0)
-    for to_fit in (blocks, with_recurrence(blocks) or blocks):
+    for to_fit in (blocks, with_recurrence(blocks)):
         scale = _fitting(to_fit, width)
         if scale.lines(rows) >= min(rows, _ENOUGH):
             return scale
