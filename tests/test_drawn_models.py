@@ -88,7 +88,10 @@ def check_text_art(result: Inspection, drawn: FlowLayout) -> None:
     for weight in folded:
         assert f"{weight.shape[-1]}), as {math.prod(weight.shape[:-1])} rows" in words
     words = words_in(lines)
-    for box in drawn.boxes:
+    for box, frame in zip(drawn.boxes, drawn_frames(lines), strict=True):
+        inside = words_in(lines[frame.top : frame.bottom])
+        for text in (box.rule, *box.notes):
+            assert text in inside
         assert f"{box.title} {box.parameters}".rstrip() in words
         for tensor in (*box.sources, *box.outputs):
             assert f"{tensor.name} {tensor.shapes}" in words

@@ -20,13 +20,14 @@ from rnnshapes.forward.tracing import Trace
 from rnnshapes.port.mistakes.axes import SWAPPED_OUTPUT
 from rnnshapes.render import palette, plots
 from rnnshapes.render.phrases import not_finite_text
-from rnnshapes.render.plots import ratios, series, style
+from rnnshapes.render.plots import panels, ratios, series, style
 from rnnshapes.render.view import View
 from rnnshapes.session import open_session
 from rnnshapes.verification.bounds import Residual
 from tests.helpers.models import model_of
 from tests.helpers.plots import (
     SIZES,
+    cut_off_texts,
     drawn_texts,
     figure_of,
     overlapping_texts,
@@ -133,6 +134,29 @@ def test_x_of_the_sample_is_drawn() -> None:
     assert traced().source in " ".join(words(figure_of("trace")))
 
 
+def grids() -> Any:
+    """A model whose input has two axes at each step."""
+    import keras
+
+    parts = [keras.layers.Reshape((5, 6)), keras.layers.SimpleRNN(4)]
+    return keras.Sequential([keras.Input((5, 2, 3)), *parts])
+
+
+@pytest.mark.parametrize("name", ["given states", "grids"])
+def test_only_inputs_over_time_are_drawn(name: str) -> None:
+    """All numbers of a step stand below each other."""
+    model = grids() if name == "grids" else model_of(name)
+    result = rnnshapes.trace(model, N=2, show="h", keras=False)
+    figure = plots.figure(result, View(sample=1))
+    x = next(result.sources[0].blocks(99))[1]
+    shown = figure.axes[0].get_images()[0].get_array().data
+    assert np.array_equal(shown, x.reshape(len(x), -1).T)
+    first, *others = (node.name for node in result.network.inputs)
+    names = [axes.get_ylabel() for axes in figure.axes]
+    assert names[0] == (first if others else "x")
+    assert {*others}.isdisjoint(names)
+
+
 def test_a_single_feature_is_a_line() -> None:
     """It may be a word; more features are colours alone."""
     x = np.random.default_rng(1).standard_normal((2, 6, 1)).astype("float32")
@@ -158,6 +182,10 @@ def test_colours_follow_the_numbers() -> None:
         wanted = palette.signed(value / high)
         shown = np.array([red, green, blue], int)
         assert np.abs(shown - [int(wanted[i : i + 2], 16) for i in (1, 3, 5)]).max() <= 2
+    *bad, alpha = image.cmap.get_bad()  # of what is missing, on white
+    bad = 1 - alpha * (1 - np.array(bad))
+    others = image.cmap(np.linspace(0, 1, 255))[:, :3]
+    assert np.abs(others - bad).max(axis=1).min() > 0.1
 
 
 def test_one_panel_shows_rounding_of_one_step() -> None:
@@ -173,6 +201,7 @@ def test_one_panel_shows_rounding_of_one_step() -> None:
     assert height < 0.15
     assert height < panel(figure, "y_hat").get_position().height
     assert not any("above" in text for text in words(figure))
+    assert [a.get_xlabel() for a in figure.axes if a.get_xlabel()] == ["t"]
 
 
 def test_what_is_above_its_bound_is_marked() -> None:
@@ -231,7 +260,8 @@ def test_notes_say_what_is_drawn() -> None:
     assert f" 3 of {steps:,} steps" in long
     assert "Keras is marked" not in long
     assert " steps:" not in notes(2, steps, 1, start=5, end=series.MOST_STEPS + 5)
-    assert f"Of {units:,} units, one of every 3 " in notes(2, 2, units)
+    for shape in ((units,), (3, units // 3)):
+        assert f"Of {units:,} units, one of every 3 " in notes(2, 2, *shape)
     assert " units, one" not in notes(2, 2, series.MOST_UNITS)
 
 
@@ -252,8 +282,29 @@ def test_notes_count_the_steps_between_markers(steps: int, view: Any, every: int
     markers = [one for one in panel(figure, "y_hat").get_lines() if not joins(one)]
     assert markers
     assert {np.diff(one.get_xdata()).min() for one in markers} == {every}
+    size = max(1, steps // series.MOST_STEPS)  # of a group both ends are marked
+    ends = [(unit, end) for unit in (0, 1) for end in ([max, min] if size > 1 else [max])]
+    for one, (unit, end) in zip(markers, ends, strict=True):
+        groups = [y_hat[0, int(t - size / 2 + 0.5) :][:size, unit] for t in one.get_xdata()]
+        assert list(one.get_ydata()) == list(map(end, groups))
     found = re.search(r"Keras \D*every ([\d,]+) steps", " ".join(words(figure)))
     assert (found and int(found[1].replace(",", ""))) == (every if every > 1 else None)
+
+
+@pytest.mark.parametrize("units", [1, 7, 8, 9, 30])
+def test_few_units_of_y_hat_are_lines(units: int) -> None:
+    """More are colours, and the title tells that they are those of NumPy alone."""
+    y_hat = np.random.default_rng(1).standard_normal((2, 5, units))
+    keras = replace(traced().keras, each={"dense": (y_hat + 1e-3,)})
+    result = replace(traced(), layers=(), step_errors={}, y_hat=y_hat, keras=keras)
+    axes = panel(plots.figure(result), "y_hat")
+    title, lines = axes.get_title(loc="left"), axes.get_lines()
+    many = bool(axes.get_images())
+    assert many == (units > 8)
+    assert (f" {units} units" in title, "NumPy" in title) == (many, many)
+    drawn = [list(one.get_ydata()) for one in lines if len(one.get_ydata()) == 5]
+    wanted = [] if many else [*map(list, y_hat[0].T), *map(list, y_hat[0].T + 1e-3)]
+    assert sorted(drawn) == sorted(wanted)
 
 
 def test_notes_say_what_holds_for_the_network() -> None:
@@ -355,6 +406,8 @@ def test_output_without_steps_is_drawn_by_unit() -> None:
     numpy, keras = [one for one in axes.get_lines() if len(one.get_xdata())]
     assert np.array_equal(numpy.get_ydata(), result.output[0])
     assert np.array_equal(keras.get_ydata(), result.output_keras[0])
+    units = list(range(result.output.shape[1]))
+    assert list(numpy.get_xdata()) == list(keras.get_xdata()) == units
     assert not joins(numpy)
     assert not joins(keras)
     alone = panel(plots.figure(replace(result, keras=None)), "output of the model")
@@ -444,6 +497,8 @@ def test_many_steps_are_bands_of_their_extremes() -> None:
     assert len(high) == len(low) == series.MOST_STEPS
     assert (high.max(), low.min()) == (77.0, -66.0)
     assert (high >= low).all()
+    (band,) = axes.collections
+    assert [*band.get_datalim(axes.transData).intervaly] == [-66.0, 77.0]
     size = steps // series.MOST_STEPS
     h = result.layers[0].states["h"][0]
     assert images(figure)[0].shape == (3, series.MOST_STEPS)
@@ -634,10 +689,12 @@ def test_ratios_are_drawn_over_t_below_their_limit() -> None:
         assert place == (worst.index.t, worst.ratio)
         limits = [one for one in axes.get_lines() if set(one.get_ydata()) == {1.0}]
         assert len(limits) == 1
+        assert axes.get_xlim() == (-0.5, 6.5)
     rest = panel(figure, "Checks without a time axis")
     alone = [c for c in verified().checks if c.precision and c.residual.step_errors is None]
     wanted = sorted(f"{c.layer}: {c.quantity}, {c.precision}  {c.ratio:.3g}" for c in alone)
     assert sorted(text.get_text() for text in rest.get_yticklabels()) == wanted
+    assert [a.get_xlabel() for a in figure.axes if a.get_xlabel()] == ["t", "ratio"]
     assert not any("FAIL" in text for text in words(figure))
 
 
@@ -721,7 +778,8 @@ def test_each_ratio_has_a_row_and_a_marker() -> None:
         assert (len({*looks[:4]}), len({*looks[4:6]})) == (1, 1)
     assert shapes[6] not in shapes[:6]  # no number stands at this end
     bottom, top = axes.get_ylim()
-    assert (top < 0, bottom > 6) == (True, True)
+    assert (top < 0, bottom > 6, axes.get_xscale()) == (True, True, "log")
+    assert axes.xaxis.get_major_formatter()(1e-3) == "10⁻³"
     assert made.title == "title"
 
 
@@ -732,6 +790,16 @@ def test_rows_that_are_left_out_are_counted() -> None:
     assert rows == [f"{n}  {n / 100:.3g}" for n in range(30, 30 - len(rows), -1)]
     assert f" {30 - len(rows)} more" in made.title
     assert 20 <= len(rows) < 30
+
+
+def test_long_names_leave_room_for_ratios() -> None:
+    """They have no middle."""
+    checks = [ratio_series(f"first{'x' * 300}last", 0.5), ratio_series("a", 0.25)]
+    (axes,) = panels.stack("", [ratios.ratio_rows("", checks)], []).axes
+    long, short = (label.get_text() for label in axes.get_yticklabels())
+    assert re.fullmatch("firstx+…x+last  0.5", long)
+    assert short == "a  0.25"
+    assert axes.get_position().width > 0.3
 
 
 def test_largest_ratios_have_lines_of_their_own() -> None:
@@ -781,8 +849,7 @@ def test_lines_have_gaps_where_ports_have_no_steps() -> None:
     np.testing.assert_array_equal(np.asarray(found.get_xdata())[known], steps)
     np.testing.assert_array_equal(np.asarray(found.get_ydata())[known], [0.25, 0.5, 0.125])
     assert len(found.get_ydata()) == 7
-    start, end = axes.get_xlim()
-    assert (start <= 3, end >= 11) == (True, True)
+    assert axes.get_xlim() == (2.5, 11.5)
 
 
 @pytest.mark.parametrize(
@@ -857,7 +924,8 @@ def test_figures_fit_a_slide(name: str) -> None:
     width, height = figure.get_size_inches()
     assert round(width / height, 3) in (1.333, 1.778)
     assert width * 150 <= 1600
-    assert overlapping_texts(drawn_texts(figure)) == []
+    texts = drawn_texts(figure)
+    assert overlapping_texts(texts) == cut_off_texts(figure, texts) == []
 
 
 def test_a_port_is_drawn_with_its_explanation() -> None:
@@ -944,17 +1012,26 @@ def test_notes_of_a_verification_count_its_facts() -> None:
     assert f" {len(facts)} names" in text
     for fact in (*result.network.precisions, result.engine.version, result.source):
         assert fact in text
-    assert not any(word in text for word in ("FAIL", "t = 5 ", ": one, two", "None"))
+    assert not any(word in text for word in ("FAIL", "t = 5 ", "overed", "None"))
     late = replace(others[0], residual=replace(others[0].residual, overflow=5))
     wrong = [replace(check, passed=False, found=f"found {n}") for n, check in enumerate(facts)]
     checks = (*wrong[:2], *facts[2:], late, *others[1:])
     missing = NonFinite(7, Index(1, 3, 2), None, "")
+    nodes = [
+        replace(node, layer=replace(node.layer, runtime_differences="known reason"))
+        if node.layer.directions
+        else node
+        for node in result.network.nodes
+    ]
+    network = replace(result.network, nodes=tuple(nodes))
     failed = replace(result, checks=checks, unsupported=("one", "two"), not_finite=missing)
+    failed = replace(failed, network=network)
     text = notes(plots.figure(failed))
     assert not_finite_text(missing) in text
-    assert [word in text for word in ("t = 5 ", ": one, two")] == [True, True]
+    assert [word in text for word in ("t = 5 ", "overed", ": one, two")] == [True] * 3
     assert f"FAILED: 2 of {len(result.checks)} checks" in text
-    assert all(" ".join(reason.split()) in text for reason in failed.diagnosis)
+    assert failed.diagnosis == ("gru: known reason",)
+    assert failed.diagnosis[0] in text
     assert (f" {len(facts)} names" in text, "FAIL: " in text) == (False, False)
     for check in wrong[:2]:
         assert f"FAIL {check.name}: {check.expected} expected, {check.found} found" in text

@@ -23,7 +23,14 @@ from rnnshapes.render.plots import diagram, weights
 from tests.helpers.cells import NAMES
 from tests.helpers.keras_runs import inspection_of
 from tests.helpers.models import MODELS
-from tests.helpers.plots import drawn_texts, flow_frames, overlapping_texts, saved, words
+from tests.helpers.plots import (
+    cut_off_texts,
+    drawn_texts,
+    flow_frames,
+    overlapping_texts,
+    saved,
+    words,
+)
 
 SIZES: dict[str, Any] = {"N": 2, "T": 30, "D": 3, "M": 4, "K": 5}
 
@@ -51,6 +58,13 @@ def arrows(figure: Figure) -> list[Arrow]:
     found = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
     ends = [(*one.xyann, *one.xy) for one in found if one.arrow_patch is not None]
     return [Arrow(*(round(place, 6) for place in places)) for places in ends]
+
+
+def named_shapes(figure: Figure) -> list[tuple[str, str]]:
+    """The name beside each arrow, and the shapes right after it."""
+    texts = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+    after = [text for text in texts if isinstance(text.xycoords, Text)]
+    return [(text.xycoords.get_text(), text.get_text()) for text in after]
 
 
 def steps(figure: Figure) -> list[Box]:
@@ -117,6 +131,7 @@ def test_steps_are_boxes_that_arrows_meet(cell: str, way: str) -> None:
             assert [f"t = {step.step}" for step in named] in [
                 [text for text in row if text.startswith("t = ")] for row in rows
             ]
+            assert not lane.remark or any(lane.remark in row for row in rows)
             outputs = [step.output for step in named if step.output]
             assert outputs in [[text for text in row if text != lane.remark] for row in rows]
             beside = [[t for t in row if t != "…" and not t.startswith("t = ")] for row in rows]
@@ -158,14 +173,15 @@ def test_inputs_and_outputs_meet_their_steps(cell: str, sequences: bool) -> None
 
 def test_the_flow_shows_every_shape() -> None:
     result = rnnshapes.inspect(cell="gru", bidirectional=True, **SIZES)
-    found = words(plots.figure(result))
+    figure = plots.figure(result)
+    found = words(figure)
     text = " ".join(" ".join(found).split())
     assert f"{result.params:,} parameters = {result.formula}" in text
     for box in layout(result).boxes:
         assert {box.title, box.parameters} <= set(found)
         assert all(part in text for part in (box.rule, *box.notes))
-        for arrow in (*box.entering, *box.leaving):
-            assert {arrow.name, arrow.shapes} <= set(found)
+    arrows_of = [a for box in layout(result).boxes for a in (*box.entering, *box.leaving)]
+    assert named_shapes(figure) == [(arrow.name, arrow.shapes) for arrow in arrows_of]
 
 
 def many_states() -> Any:
@@ -177,6 +193,12 @@ def many_states() -> Any:
     return keras.Model(x, la.RNN(again)(x, initial_state=states))
 
 
+def uneven() -> Any:
+    """A recurrence stands to the left of a layer that is not as high."""
+    la, x = keras.layers, keras.Input((5, 3))
+    return keras.Model(x, la.Concatenate()([la.LSTM(4)(x), la.GlobalMaxPooling1D()(x)]))
+
+
 #: Networks that are no chain.
 GRAPHS: dict[str, Any] = {
     "states": MODELS["encoder, decoder"],
@@ -184,6 +206,7 @@ GRAPHS: dict[str, Any] = {
     "past a layer": MODELS["residual"],
     "outputs": MODELS["two outputs"],
     "many states": many_states,
+    "uneven": uneven,
 }
 
 
@@ -204,11 +227,17 @@ def test_arrows_of_a_graph_end_at_their_boxes(graph: tuple[FlowLayout, Figure]) 
     """One for each tensor that a layer takes; lines come from what returns it."""
     boxes, figure = graph
     frames = [box.extents for box in flow_frames(figure)]
+    for (left, top, right, low), (x0, y0, x1, y1) in combinations(frames, 2):
+        assert right < x0 or x1 < left or low < y0 or y1 < top
     heads = [(arrow.head_x, arrow.head_y) for arrow in arrows(figure)]
     into = [sum(x0 < x < x1 and abs(y - y0) < 1e-5 for x, y in heads) for x0, y0, x1, _ in frames]
     assert sorted(into) == sorted(len(box.inputs) for box in boxes.boxes)
+    inputs = [one for box in boxes.boxes for one in box.inputs]
+    tensors = {(one.name, one.shapes) for one in (*inputs, *boxes.outputs)}
+    found = {pair for pair in named_shapes(figure) if pair[1] and "…" not in "".join(pair)}
+    assert found <= tensors
     for tensor in boxes.outputs:
-        assert {tensor.name, tensor.shapes} <= {*words(figure)}
+        assert (tensor.name, tensor.shapes) in found
     lowest = max(y1 for *_, y1 in frames)
     for x, y in heads:  # at or in a box, or behind the last one
         assert y > lowest or any(
@@ -309,13 +338,11 @@ def test_texts_of_a_graph_stand_apart(graph: tuple[FlowLayout, Figure]) -> None:
     """No text lies on another, over the edge, or under an arrow."""
     _, figure = graph
     texts = drawn_texts(figure)
-    assert overlapping_texts(texts) == []
+    assert overlapping_texts(texts) == cut_off_texts(figure, texts) == []
     upright = [arrow for arrow in arrows(figure) if arrow.x == arrow.head_x]
     back = figure.axes[0].transData.inverted()
     for text, box in texts:
         (left, low), (right, high) = back.transform(box)
-        assert 0 < left <= right < diagram.WIDTH, text
-        assert 0 < high < low < figure.get_size_inches()[1], text
         for arrow in upright:
             if left < arrow.x < right:
                 assert not (arrow.y < low and high < arrow.head_y), text
@@ -364,14 +391,18 @@ def test_usual_networks_fit_a_slide(sizes: dict[str, Any]) -> None:
     assert height / width <= 0.82
     if not sizes.get("bidirectional"):
         assert round(width / height, 3) in (1.333, 1.778)
-    assert overlapping_texts(drawn_texts(figure)) == []
+    texts = drawn_texts(figure)
+    assert overlapping_texts(texts) == cut_off_texts(figure, texts) == []
 
 
 def test_layers_before_a_recurrence_leave_its_steps() -> None:
+    """And the figure is as high as they need."""
     la = keras.layers
-    dense = [la.Dense(4) for _ in range(7)]
-    model = keras.Sequential([keras.Input((6, 3)), *dense, la.LSTM(5), la.Dense(2)])
-    assert len(steps(plots.figure(rnnshapes.inspect(model, N=2)))) > 1
+    before = [la.ReLU() for _ in range(14)]
+    model = keras.Sequential([keras.Input((6, 3)), *before, la.LSTM(5), la.Dense(2)])
+    figure = plots.figure(rnnshapes.inspect(model, N=2))
+    assert len(steps(figure)) > 1
+    assert cut_off_texts(figure, drawn_texts(figure)) == []
 
 
 def test_boxes_that_are_not_drawn_are_counted() -> None:
@@ -434,7 +465,14 @@ def test_weights_are_drawn_to_one_scale() -> None:
     assert len(scale) == 1
     (of_inch,) = (text for text in words(figure) if "an inch" in text)
     assert float(re.findall(r"[\d.]+\d", of_inch)[0]) == pytest.approx(1 / scale.pop(), rel=0.06)
-    for text in ("kernel Wx", "(D, 4M) = (3, 24)", "recurrent_kernel Wh", "(4M,) = (24,)"):
+    for text in (
+        "lstm",
+        "dense",
+        "kernel Wx",
+        "(D, 4M) = (3, 24)",
+        "recurrent_kernel Wh",
+        "(4M,) = (24,)",
+    ):
         assert text in words(figure)
 
 
@@ -488,6 +526,32 @@ def test_long_texts_keep_their_ends() -> None:
         assert abs(len(start) - len(end)) <= 1 or not dots
 
 
+@pytest.mark.parametrize("units", [4, 60, 400])
+def test_each_gate_of_a_weight_is_named(units: int) -> None:
+    """Inside its rectangle or, where that is too low, beside the number of its first column."""
+    figure = plots.figure(rnnshapes.inspect(cell="lstm", D=3, M=units))
+    for number, gate in enumerate("ifco"):
+        alone, beside = words(figure).count(gate), f"{number * units:,} {gate}"
+        assert alone + words(figure).count(beside) == 3
+        assert (alone < 3) == (units > 4)
+
+
+def test_as_much_stands_after_a_name_as_fits() -> None:
+    """All of it, where there is hardly more room than that takes."""
+    whole = 0.0
+    for end in np.arange(0.6, 3.1, 0.1):
+        page = diagram.Diagram()
+        page.named(0.2, 0.1, "h[1]", "(N, M) = (2, 5)", end)
+        figure = page.figure()
+        texts = drawn_texts(figure)
+        last = max(box.x1 for _, box in texts) / figure.dpi
+        assert last < end
+        assert texts[0][0] == "h[1]"
+        if [text for text, _ in texts] == ["h[1]", "(N, M) = (2, 5)"]:
+            whole = whole or end / last
+    assert 1 < whole < 1.3
+
+
 def test_columns_are_numbered_where_gates_begin() -> None:
     """There are as many numbers as have room."""
     figure = plots.figure(rnnshapes.inspect(cell="lstm", D=3, M=40))
@@ -508,6 +572,10 @@ def test_rows_of_a_bias_have_names() -> None:
     assert heights["input"] < heights["recurrent"]
     for name in ("input", "recurrent"):
         assert any(row == pytest.approx(heights[name]) for row in rows)
+    assert not any("rows: " in text for text in heights)
+    figure = plots.figure(rnnshapes.inspect(cell="gru", M=60))  # of which rows are too low
+    assert "(2, 3M) = (2, 180); rows: input, recurrent" in words(figure)
+    assert not {"input", "recurrent"} & {*words(figure)}
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")

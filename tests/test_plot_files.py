@@ -77,6 +77,14 @@ def test_settings_of_the_user_do_not_matter() -> None:
         assert {key: mpl.rcParams[key] for key in theirs} == theirs
 
 
+def test_a_backend_that_is_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the environment names another."""
+    monkeypatch.setitem(mpl.rcParams, "backend", "pdf")
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    assert small().plot()
+    assert mpl.rcParams["backend"] == "pdf"
+
+
 def test_a_figure_shows_itself_in_a_notebook() -> None:
     """IPython knows no figure without pyplot."""
     figure = small().plot()

@@ -282,6 +282,22 @@ def test_categories_differ_in_sixteen_colours() -> None:
         assert len(names) == len(palette.CATEGORIES)
 
 
+def luminance(colour: str) -> float:
+    """The relative luminance of ``#rrggbb``, as WCAG 2.1 defines it."""
+    parts = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_texts_on_colours_can_be_read() -> None:
+    """Their contrast is what WCAG 2.1 asks for, on every colour that is used."""
+    grounds = {*palette.CATEGORIES, *map(palette.signed, np.linspace(-1, 1, 201))}
+    grounds |= {*map(palette.fraction, np.linspace(0, 1, 101))}
+    for ground in grounds:
+        low, high = sorted((luminance(ground), luminance(palette.text_on(ground))))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
 @pytest.mark.parametrize("steps", [8, 60])
 def test_each_line_may_have_its_own_scale(steps: int) -> None:
     values = numbers("signed", steps, 2) * [1.0, 100.0]
@@ -437,6 +453,19 @@ def test_steps_stand_below_their_cells(start: int, steps: int, width: int) -> No
     if steps >= 30:
         assert len(inner) >= 3
         assert max(b[1] - a[2] for a, b in pairwise(found)) < 16
+
+
+@pytest.mark.parametrize("own_scales", [False, True])
+def test_lines_of_the_key_are_full(*, own_scales: bool) -> None:
+    """Words stay whole: the next one would not fit."""
+    one = strip("signed", numbers("signed", 200, 3), own_scales=own_scales)
+    texts = set()
+    for width in range(24, 120):
+        lines = drawn(one, width)[4:]
+        for line, following in pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > width
+        texts.add(" ".join(lines).partition("mean")[0])
+    assert len(texts) < 96
 
 
 def test_units_that_are_not_drawn_are_counted() -> None:

@@ -99,13 +99,14 @@ def test_every_layer_has_a_closed_frame(cell: str, way: str) -> None:
 
 def assert_texts(box: LayerBox, words: str) -> None:
     """All texts of a box are in these words, in their order."""
-    texts = [box.rule]
+    texts = [box.rule, *box.notes]
     if box.recurrence:
         unrolled = box.recurrence.unroll(2 if box.recurrence.number != 1 else 1)
         lanes = unrolled.lanes
-        texts = [lanes[0].remark, unrolled.each_step]
+        texts = [lanes[0].remark]
         if len(lanes) > 1:
-            texts = [*(text for lane in lanes for text in (lane.name, lane.remark)), texts[1]]
+            texts = [text for lane in lanes for text in (lane.name, lane.remark)]
+        texts += [unrolled.each_step, *box.notes]
         assert unrolled.merge in words
         assert all(equation in words for equation in unrolled.equations)
     for text in texts:

@@ -108,6 +108,16 @@ def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
     return recorder.drawn
 
 
+def cut_off_texts(figure: Figure, drawn: list[tuple[str, Bbox]]) -> list[str]:
+    """The texts that are not as a whole inside the figure."""
+    width, height = figure.bbox.size
+    return [
+        text
+        for text, box in drawn
+        if not (0 <= box.x0 <= box.x1 <= width and 0 <= box.y0 <= box.y1 <= height)
+    ]
+
+
 def overlapping_texts(drawn: list[tuple[str, Bbox]]) -> list[tuple[str, str]]:
     """The pairs of texts of which one lies on the other."""
     left, low, right, high = np.reshape([box.extents for _, box in drawn], (-1, 4)).T
