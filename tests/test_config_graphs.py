@@ -459,6 +459,7 @@ def test_layers_are_read_with_their_groups() -> None:
         layer("Conv1D", "c", build=[None, 6, 3]),
         own,
         {**own, "name": "p", "module": None},
+        {**layer("Dense", "r"), "module": None, "registered_name": "Dense"},
         {**layer("Add", "q"), "module": "keras.src.ops.numpy"},
         {**layer("Thing", "t"), "module": "keras.src.other"},
         {"class_name": "Dense", "module": "keras.layers", "config": {"name": "d"}},
@@ -466,11 +467,13 @@ def test_layers_are_read_with_their_groups() -> None:
         {"class_name": "", "name": "e"},
     ]
     found = read_model_config(sequential(*layers), None, legacy=False).layers
-    assert list(found) == ["a", "b", "c", "o", "p", "q", "t", "d", "lstm_cell", "e"]
-    groups = ["lstm", "lstm_1", "conv1d", "own", "own_1", "add", "thing", "dense", "lstm_cell", ""]
+    assert list(found) == ["a", "b", "c", "o", "p", "r", "q", "t", "d", "lstm_cell", "e"]
+    groups = ["lstm", "lstm_1", "conv1d", "own", "own_1", "dense", "add", "thing", "dense_1"]
+    groups += ["lstm_cell", ""]
     assert [each.group for each in found.values()] == [f"layers/{group}" for group in groups]
     kinds = [each.class_name for each in found.values()]
-    assert kinds[3:7] == ["mine.Own", "mine>Own", "keras.ops.Add", "keras.src.other.Thing"]
+    assert kinds[3:6] == ["mine.Own", "mine>Own", "own.Dense"]
+    assert kinds[6:8] == ["keras.ops.Add", "keras.src.other.Thing"]
     assert [name for name, each in found.items() if not each.trainable] == ["b"]
     assert found["c"].input_shape == (None, 6, 3)
     assert [name for name, each in found.items() if each.contradiction] == ["e"]

@@ -174,8 +174,9 @@ def _full_class_name(layer: Config, class_name: str) -> str:
     """Return the class of a layer, with its module in front unless it is a layer of Keras."""
     if not is_keras(layer):
         module = layer.get("module")
-        registered = str(layer.get("registered_name") or f"own.{class_name}")
-        return f"{module}.{class_name}" if module else registered
+        registered = layer.get("registered_name")
+        own = f"own.{class_name}" if registered in (None, "", class_name) else str(registered)
+        return f"{module}.{class_name}" if module else own
     if is_operation(layer):
         return f"{OPERATION}{class_name}"
     module = str(layer.get("module", "keras.layers"))
