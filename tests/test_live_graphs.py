@@ -216,6 +216,25 @@ def test_mask_along_another_axis_is_another() -> None:
         assert call.unsupported == (() if axis == -1 else ("mask",))
 
 
+@pytest.mark.filterwarnings("ignore:.*was passed an input with a mask")
+def test_masks_of_models_are_those_of_their_inputs() -> None:
+    """However their inputs are nested; None leaves an input its own mask."""
+    x, y, z = (keras.Input((T,), dtype="int32") for _ in range(3))
+    e, f = (la.Embedding(9, 4, mask_zero=True)(words) for words in (x, y))
+    plain = la.Embedding(9, 4)(z)
+    a, b, c = (keras.Input((T, 4)) for _ in range(3))
+    inner = keras.Model([[a, b], c], la.GRU(3)(la.Concatenate()([a, b, c])))
+    for inputs, masks, is_followed in (
+        ([[plain, plain], plain], None, True),
+        ([[e, f], plain], [[e._keras_mask, f._keras_mask], None], True),
+        ([[e, f], plain], [[None, None], None], True),
+        ([[e, f], plain], [[f._keras_mask, None], None], False),
+    ):
+        options = {} if masks is None else {"mask": masks}
+        calls = read_graph(keras.Model([x, y, z], inner(inputs, **options))).calls
+        assert ("GRU" in [type(call.layer).__name__ for call in calls]) == is_followed
+
+
 def test_complex_input_is_refused() -> None:
     x = keras.Input((T, D), dtype="complex64")
     with pytest.raises(InputError, match="complex64"):

@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import starmap, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 from rnnshapes.load.call_arguments import CallArguments, name_options, sort_arguments
@@ -236,9 +236,13 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     inputs, unsupported = list(_tensors_in(arguments.inputs)), arguments.unsupported
     own_masks = [get_mask(tensor) for tensor in inputs]
     inputs += _tensors_in(arguments.options)
-    masks = list(_leaves(arguments.mask))
-    if isinstance(arguments.mask, list | tuple):  # None in it takes the mask off an input
-        are_own = all(starmap(_is_same, zip_longest(arguments.mask, own_masks)))
+    masks = [mask for mask in _leaves(arguments.mask) if mask is not None]
+    if isinstance(arguments.mask, list | tuple):
+        # None takes the mask off an input of a layer; an input of a model keeps its own.
+        are_own = all(
+            _is_same(mask, own) or (mask is None and is_model(layer))
+            for mask, own in zip_longest(_leaves(arguments.mask), own_masks)
+        )
     else:
         are_own = all(any(_is_same(mask, own) for own in own_masks) for mask in masks)
     if not are_own:
@@ -334,11 +338,11 @@ def _comparable(value: Any) -> Any:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """Yield everything in a value but ``None``, however it is nested."""
+    """Yield everything in a value, however it is nested."""
     if isinstance(value, list | tuple | dict):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _leaves(part)
-    elif value is not None:
+    else:
         yield value
 
 
