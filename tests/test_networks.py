@@ -1318,6 +1318,30 @@ def test_notes_say_how_a_layer_is_called(name: str) -> None:
         assert bool(len(layer.notes) - len(notes)) == (layer.type in ("LSTM", "Bidirectional"))
 
 
+@pytest.mark.parametrize("reverse_first", [False, True])
+def test_options_of_either_direction_are_told(reverse_first: bool) -> None:
+    """Written out as a loop, only the one in reverse has zeros at the wrong steps."""
+
+    def layer_of(*options: dict[str, Any]) -> Any:
+        configs = [
+            {"units": 4, "return_sequences": True, "go_backwards": number == (not reverse_first)}
+            for number in (0, 1)
+        ]
+        first, second = (
+            {"class_name": "LSTM", "config": {**config, **more}}
+            for config, more in zip(configs, options, strict=True)
+        )
+        part = ("Bidirectional", {"layer": first, "backward_layer": second})
+        return network(part).nodes[1].layer
+
+    layer = layer_of({"dropout": 0.5}, {"recurrent_dropout": 0.25, "dropout": 0.5})
+    notes = [note.split(":")[0] for note in layer.option_notes]
+    assert notes == ["dropout=0.5", "recurrent_dropout=0.25"]
+    for first in (False, True):
+        layer = layer_of({"unroll": first}, {"unroll": not first})
+        assert layer.zeroes_wrong_steps == (first == reverse_first)
+
+
 #: Class, options, number of inputs (each x), and what inspect shows of the layer: label, shape
 #: of the output, formula of its parameters, multiply-adds of a sample, equations.
 SHOWN: list[tuple[str, dict[str, Any], int, str]] = [

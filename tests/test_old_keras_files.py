@@ -391,6 +391,32 @@ def test_file_that_keras_3_refuses_is_traced(tmp_path: Path, why: str) -> None:
     np.testing.assert_allclose(output(path), lstm_by_hand(x, *weights, sigmoid), atol=1e-6)
 
 
+@pytest.mark.parametrize(("with_module", "why"), [(True, "in reverse"), (False, "module")])
+def test_inner_layers_that_keras_3_refuses_are_told(
+    with_module: bool, why: str, tmp_path: Path
+) -> None:
+    """Keras 2 turned a copy of what is in reverse, and named no modules."""
+    options = {**LSTM, "recurrent_activation": "sigmoid", "go_backwards": with_module}
+    del options["batch_input_shape"]
+    module = {"module": "keras.layers", "registered_name": None} if with_module else {}
+    config = sequential(
+        layer("InputLayer", "x", batch_input_shape=SHAPE, dtype="float32", sparse=False),
+        layer("Bidirectional", "both", layer={**layer("LSTM", "l", **options), **module}),
+    )
+    first, second = (lstm_weights() for _ in range(2))
+    arrays = [*named("both/forward_l", *first), *named("both/backward_l", *second)]
+    path = legacy_file(tmp_path / "old.h5", config, {"both": arrays})
+    with warnings.catch_warnings(), pytest.raises((ValueError, TypeError)):  # noqa: PT012
+        warnings.simplefilter("ignore")
+        keras.models.load_model(path)
+    assert [why in note for note in rnnshapes.inspect(path).file.notes] == [True]
+    turned = (x[:, ::-1], x) if with_module else (x, x[:, ::-1])
+    expected = [
+        lstm_by_hand(part, *w, sigmoid) for part, w in zip(turned, (first, second), strict=True)
+    ]
+    np.testing.assert_allclose(output(path), np.concatenate(expected, axis=1), atol=1e-6)
+
+
 def test_file_that_keras_3_loads_has_no_note(tmp_path: Path) -> None:
     """TensorFlow 2 wrote it: its input is a layer."""
     options = {k: v for k, v in LSTM.items() if k != "batch_input_shape"}

@@ -241,7 +241,21 @@ def _refusals(model: Mapping[str, Any]) -> Iterator[str]:
                 yield f"the name of layer {name!r} has a slash"
             if "time_major" in config:
                 yield f"it does not know the option time_major (layer {name!r})"
+            yield from _inner_refusals(name, class_name, config)
             unknown = [name for name in (*_RENAMED_OPTIONS, "output_dim") if name in config]
             if unknown and class_name != "Embedding":
                 yield f"it does not know the option {unknown[0]} (layer {name!r})"
         stack += reversed(list(value.values()))
+
+
+def _inner_refusals(name: str, class_name: str, config: Config) -> Iterator[str]:
+    """Yield reasons of a layer that is made from others, as Bidirectional and RNN are."""
+    for option in ("layer", "backward_layer", "cell"):
+        part = config.get(option)
+        if isinstance(part, dict) and "class_name" in part and "module" not in part:
+            yield f"it finds no {part['class_name']!s:.40} without its module (layer {name!r})"
+    part = config.get("layer")
+    inner = part.get("config") if isinstance(part, dict) else None
+    turned = isinstance(inner, dict) and inner.get("go_backwards")
+    if class_name == "Bidirectional" and turned and not config.get("backward_layer"):
+        yield f"its Bidirectional takes no layer in reverse (layer {name!r})"

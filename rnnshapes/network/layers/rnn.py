@@ -200,7 +200,6 @@ class Bidirectional(RecurrentLayer):
             directions.append(_direction(inner, f"{config.name}/{inner.name}", arrow, index))
             each.append(_layer_options(inner))
         forward, backward = directions
-        options = each[1] | {"zero_output_for_mask": each[1]["return_sequences"]}  # Keras forces it
         if forward.reverse == backward.reverse:
             raise ContradictionError("both of its layers process the steps in one direction")
         for name in ("return_sequences", "return_state", "stateful"):
@@ -210,7 +209,13 @@ class Bidirectional(RecurrentLayer):
         if mode not in (None, *MERGE_MODES):
             raise ContradictionError(f"merge_mode={mode!r:.40} is not a merge mode of Keras")
         if mode not in (None, "concat") and forward.cell.output != backward.cell.output:
-            raise UnsupportedError(f"merge_mode={mode!r} needs directions of one size")
+            raise UnsupportedError(
+                f"merge_mode={mode!r} of directions with different sizes or cells is not supported"
+            )
+        options = each[0 if forward.reverse else 1]  # unroll matters in reverse alone
+        options["zero_output_for_mask"] = options["return_sequences"]  # Keras forces it
+        notes = (note for one in each for note in one["option_notes"])
+        options["option_notes"] = tuple(dict.fromkeys(notes))
         ends = {"forward": forward, "backward": backward, "merge_mode": mode}
         return cls(index=index, **ends, **config.shared, **options)
 
@@ -443,7 +448,10 @@ def _option_notes(config: Config) -> tuple[str, ...]:
 
 
 def _reversed(part: Config) -> dict[str, Any]:
-    """Return the config of the same layer over the steps in reverse, as Bidirectional makes it."""
+    """Return the config of the same layer over the steps in reverse, as Keras 2 makes it.
+
+    Keras 3 refuses a layer that is in reverse already.
+    """
     backwards = not part["config"].get("go_backwards")
     return {**part, "config": {**part["config"], "go_backwards": backwards}}
 
