@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import layers as la
@@ -120,6 +121,20 @@ def test_a_mistake_of_a_stateful_port_is_named() -> None:
     first = port.run(weights, x[:2])["h"]
     h = np.concatenate([first, port.run(weights, x[2:], start=first[:, -1])["h"]])
     assert explained(rnnshapes.verify(model, N=4, against={"h": h})) == [("bias.twice",)]
+
+
+def test_few_digits_in_one_batch_are_named() -> None:
+    """Each step is computed from the port's own states, though the batch has a fixed size."""
+    rnn = la.SimpleRNN(16, return_sequences=True)
+    model = keras.Sequential([keras.Input(batch_shape=(2, 120, 3)), rnn])
+    rng = np.random.default_rng(1)
+    shapes = {"kernel": (3, 16), "recurrent_kernel": (16, 16), "bias": (16,)}
+    weights = {n: rng.uniform(-1.5, 1.5, shape).astype("f") for n, shape in shapes.items()}
+    model.set_weights([*weights.values()])
+    x = rng.standard_normal((2, 120, 3)).astype("f")
+    port = given(Port("simple", dtype="float16", bias=2).run(weights, x), "h")
+    result = rnnshapes.verify(model, x=x, against=port)
+    assert explained(result) == [("numeric.rounded", "bias.twice")]
 
 
 def test_a_head_that_joins_time_has_one_output() -> None:

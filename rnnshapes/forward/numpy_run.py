@@ -65,7 +65,7 @@ def stored_states(weights: Weights) -> States:
 
 
 def states_that_stay(network: Network, block: Block) -> States:
-    """Return the states from which the next batch starts, of recurrences that keep them."""
+    """Return the final states of the recurrences that keep them: the next batch starts there."""
     return {
         name: block.final_states[name]
         for node in network.recurrent
