@@ -203,6 +203,13 @@ def test_recurrent_operators_have_activations(name: str) -> None:
     }
 
 
+class OwnPolicy(keras.DTypePolicy):
+    """A policy whose layers compute in float32, with variables of float64."""
+
+    def _parse_name(self, name: str) -> tuple[str, str]:
+        return "float32", "float64"
+
+
 REFUSED: dict[str, Callable[[], Any]] = {
     "mask": la.Masking,
     "window": lambda: la.Conv1D(4, 2),
@@ -211,6 +218,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "stack": lambda: la.RNN([la.LSTMCell(4), la.LSTMCell(4)]),
     "float64": lambda: la.LSTM(4, dtype="float64"),
     "float16": lambda: la.LSTM(4, dtype="mixed_float16"),
+    r"\bfloat64\b": lambda: la.Dense(4, dtype=OwnPolicy("own")),
     "Lambda": lambda: la.Lambda(lambda x: x * 2),
     "reset_after": lambda: la.Bidirectional(
         la.GRU(4), backward_layer=la.GRU(4, reset_after=False, go_backwards=True)

@@ -139,6 +139,14 @@ def test_csv_of_words_has_one_per_line(lines: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0].array, [[1, 2, 3]])
 
 
+def test_line_of_one_word_is_a_sample(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("7\n")
+    model = sequential(la.TimeDistributed(la.Embedding(11, 4)), la.Flatten(), shape=(1, 1))
+    network = rnnshapes.load.live.network.read_model(model)
+    _, found = check_shape.match_input(network, tmp_path / "x.csv", {})
+    assert found[0].array.tolist() == [[[7]]]
+
+
 @pytest.mark.parametrize("at_each_step", [False, True])
 @pytest.mark.parametrize("index", [99, 11, -1, 2.5])
 def test_message_has_index_out_of_range(index: float, at_each_step: bool) -> None:

@@ -32,10 +32,12 @@ from rnnshapes.port.mistakes import (
     steps,
 )
 from rnnshapes.port.mistakes import mask as masks
+from rnnshapes.port.mistakes.cell_changes import with_directions
 from rnnshapes.port.mistakes.rounding import rounded_states, with_digits
 from rnnshapes.port.screening import relative_distance, relative_distances, residuals_of
 from rnnshapes.reference.outputs import STATES
 from tests.helpers.handmade import LAYERS, SIZES
+from tests.helpers.mgu import MGUCell
 from tests.helpers.models import randomized, sequential
 from tests.helpers.tried import (
     FUNCTIONS,
@@ -202,6 +204,18 @@ def test_usual_activations_are_tried_for_rare_ones() -> None:
     rows.append(("activation.exchanged", {"layer": "lstm"}, exchanged))
     whole = {"activation", "recurrent_activation"}
     assert untried_results(base, rows, whole=whole) == []
+
+
+def test_cells_without_activation_names_keep_their_activations() -> None:
+    """In a stack, those of the LSTM alone are all applied twice."""
+    base = base_of(**{**SIZES, "M": [5, 5]}, cell="lstm")
+    lstm, other = (node.layer.name for node in base.network.recurrent)
+    arrays = {key: array[..., :10] for key, array in base.weights[other].items()}
+    position = base.network.nodes.index(base.network.recurrent[1])
+    mgu = with_directions(base, position, lambda d: replace(d, cell=MGUCell(units=d.cell.units)))
+    tried = tried_from(mgu.with_arrays(other, arrays))
+    every = [one.mistakes[0] for one in tried if one.families == ("single activations",)]
+    assert [one.where.layer for one in every if one.id == "activation.twice"] == [lstm]
 
 
 def changed_states(cell: str, units: int) -> Iterator[tuple[str, Change, Change]]:

@@ -326,7 +326,7 @@ class _Recorder:
             name: np.empty((n, t, width)) for name, width in recurrence.widths.items()
         }
         self.initial = {key: np.zeros((n, network.count(d))) for key, d in cell.states.items()}
-        self.widest = max(network.count(self.direction.features), *recurrence.widths.values())
+        self.widest = max([network.count(self.direction.features), *recurrence.widths.values()])
 
     def record(self, block: Block, batch: slice) -> None:
         """Record a block of some samples: one step from each state before."""

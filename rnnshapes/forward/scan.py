@@ -293,7 +293,10 @@ def _scan_node(
     for name, direction in node.scans:
         before = states.get(name)
         if before is None:
-            zeros = {key: np.zeros(width) for key, width in network.widths[name].items()}
+            zeros = {
+                key: np.zeros((x.shape[1], width), x.dtype)
+                for key, width in network.widths[name].items()
+            }
             before = {key: next(initial, zero) for key, zero in zeros.items()}
         w = bound[direction.name]
         mask = None if node.mask_dropped else direction.counted_steps(source_mask(values, tap))
@@ -316,7 +319,7 @@ def scan(
     Args:
         direction: The recurrence.
         x: Its input, (B, N, D).
-        initial: The states before the first step, (N, M), or (M,) for all samples.
+        initial: The states before the first step, (N, M), or (1, M) for all samples.
         w: Its weights.
         mask: Which steps count, (B, N); None if all do.
         gates: Whether to store the gates.

@@ -114,6 +114,7 @@ def _with_sample_axis(data: ArrayInput, node: Node, network: Network) -> ArrayIn
     expected = network.shape_numbers(layer.shape)
     if layer.integers and data.description.lower().endswith(".csv") and data.array.shape[-1] == 1:
         data = replace(data, array=data.array[..., 0])  # a line is a step, and has one index
+        data = data if data.array.ndim > 1 else replace(data, array=data.array[None])
     shape = data.array.shape
     if _fits(shape, expected):
         return data

@@ -81,7 +81,10 @@ class OtherModule:
 
 
 def joined(others: Sequence[OtherModule]) -> tuple[OtherModule, ...]:
-    """Return at most ``MOST_OTHERS`` modules: those inside the same one are joined, if need be."""
+    """Return at most ``MOST_OTHERS`` modules: those inside the same one are joined, if need be.
+
+    Joined ones have no roles.
+    """
     if len(others) <= MOST_OTHERS:
         return tuple(others)
     parts = [other.name.split(".", MOST_DEPTH) for other in others]

@@ -87,7 +87,7 @@ class Messages:
                 position += length
             elif kind in (_FIXED64, _FIXED32):
                 size = 8 if kind == _FIXED64 else 4
-                value = self._bytes(position, size)
+                value = self._bytes(position, min(size, end - position))
                 position += size
             else:
                 raise _damaged()

@@ -127,7 +127,7 @@ class _Machine:
             "APPEND": lambda _: self._append([self.pop()]),
             "APPENDS": lambda _: self._append(self._above_mark()),
             "GLOBAL": lambda text: self._name(str(text)),
-            "STACK_GLOBAL": lambda _: self._name(" ".join([self.pop(), self.pop()][::-1])),
+            "STACK_GLOBAL": lambda _: self._name(" ".join([self._text(), self._text()][::-1])),
             "REDUCE": lambda _: self._reduce(self.pop()),
             "BUILD": lambda _: self._build(self.pop()),
             "BINPERSID": lambda _: self._persistent(self.pop()),
@@ -154,6 +154,12 @@ class _Machine:
 
     def _ignore(self, _: Any) -> None:
         """Do nothing."""
+
+    def _text(self) -> str:
+        text = self.pop()
+        if not isinstance(text, str):
+            raise TypeError("a name that is no text")
+        return text
 
     def _above_mark(self) -> list[Any]:
         values = []

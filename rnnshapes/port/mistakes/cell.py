@@ -323,7 +323,7 @@ def _all_twice(cell: Cell, arrays: Arrays) -> tuple[Cell, Arrays]:
     def activate(self: Any, ops: Any, use: str, z: Any) -> Any:
         return ops.activate(self.activation_names[use], kind.activate(self, ops, use, z))
 
-    return recast(cell, activate=activate), arrays
+    return (recast(cell, activate=activate) if cell.activation_names else cell), arrays
 
 
 def _activation(name: str) -> Callable[[Any, Any], Any]:

@@ -436,7 +436,7 @@ def recurrences_of(network: Network, weights: Weights, layer_name: str) -> Itera
 
 
 def are_equal(first: Array, second: Array) -> bool:
-    """Return ``np.array_equal`` for arrays of as many axes.
+    """Return ``np.array_equal`` of two arrays of one rank.
 
     The first row tells most of the many arrays in a file apart.
     """

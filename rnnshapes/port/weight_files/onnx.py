@@ -70,8 +70,8 @@ def to_onnx(network: Network, weights: Weights) -> OnnxExport:
         UnsupportedError: A layer has no counterpart in ONNX, or computes in another dtype.
     """
     require_supported(node.layer for node in network.unsupported)
-    if network.precisions != ("float32",):
-        dtypes = ", ".join(network.precisions)
+    if network.precisions != ("float32",) or network.dtype != "float32":
+        dtypes = ", ".join(dict.fromkeys((network.dtype, *network.precisions)))
         raise UnsupportedError(
             f"an ONNX model is written in float32, and this model is of {dtypes}"
         )

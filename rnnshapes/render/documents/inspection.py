@@ -802,7 +802,8 @@ def _file(result: Inspection) -> Iterator[Line]:
     if (file := result.file) is None:
         return
     if not file.agrees:
-        yield Line(f"FAILED  {file.path} contradicts itself, as line 2 says", "bad", indent=8)
+        what = "its config" if file.differences else "itself"
+        yield Line(f"FAILED  {file.path} contradicts {what}, as line 2 says", "bad", indent=8)
         return
     kind = format_text(file.path, file.kind, file.framework)
     if file.framework == "Keras":

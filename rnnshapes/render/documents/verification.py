@@ -256,7 +256,9 @@ def _reasons(result: Verification) -> Iterator[Line]:
     if first is None:
         return
     what = f"{first.found}, expected {first.expected}"
-    if first.ratio is not None:
+    if first.residual is not None and first.ratio is None:
+        what = first.found
+    elif first.ratio is not None:
         what = f"{share_text(first.ratio)} of the rounding bound, at {first.index}"
     yield labelled_line("first", f"{first.name}: {what}", "bad")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from rnnshapes.render.document import PLAIN, Ink, Sheet, Span, StyledLines, for_encoding, printable
 
@@ -26,12 +26,9 @@ def cut(text: str, width: int, sheet: Sheet) -> str:
     if text_width(text) <= width:
         return text
     dots = clean("…", sheet)
-    start = ""
-    for character in text[: max(width, 0)]:
-        if text_width(start + character) > width - len(dots):
-            break
-        start += character
-    return (start + dots)[: max(width, 0)]
+    ends = accumulate(map(_character_width, text[: max(width, 0)]))
+    fitting = sum(end <= width - len(dots) for end in ends)
+    return (text[:fitting] + dots)[: max(width, 0)]
 
 
 @cache
