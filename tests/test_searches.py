@@ -68,10 +68,11 @@ def test_pairs_are_more_than_single_mistakes() -> None:
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_search_that_takes_long_is_cut_off(deep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = searched(WHOLE, deep=False)
     monkeypatch.setattr(diagnosis, "_MOST_WORK", 100)
     found = diagnose(noisy(), "float32", extent=WHOLE, deep=deep)
     assert (found.cut_off, found.complete) == (True, False)
-    assert found.tried < searched(WHOLE, deep=False).tried
+    assert found.tried < whole.tried
 
 
 def unexplained(noise: float, bias: float = 2.0, **sizes: Any) -> tuple[Diagnosis, Array, Array]:
