@@ -563,6 +563,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("unsupported", {"cell": {**inner("LSTMCell"), "registered_name": "a>b"}}, S),
         ("supported", stack(2), S),
         ("unsupported", stack(100), S),
+        ("unsupported", {"cell": {**stack(2)["cell"], "module": None}}, S),
     ],
     "TimeDistributed": [
         ("supported", {"layer": inner("Dense")}, S),

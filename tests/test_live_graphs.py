@@ -229,6 +229,8 @@ def test_masks_of_models_are_those_of_their_inputs() -> None:
         ([[e, f], plain], [[e._keras_mask, f._keras_mask], None], True),
         ([[e, f], plain], [[None, None], None], True),
         ([[e, f], plain], [[f._keras_mask, None], None], False),
+        ([[e, f], plain], e._keras_mask, True),
+        ([[e, f], plain], f._keras_mask, False),
     ):
         options = {} if masks is None else {"mask": masks}
         calls = read_graph(keras.Model([x, y, z], inner(inputs, **options))).calls

@@ -391,7 +391,7 @@ def test_file_that_keras_3_refuses_is_traced(tmp_path: Path, why: str) -> None:
     np.testing.assert_allclose(output(path), lstm_by_hand(x, *weights, sigmoid), atol=1e-6)
 
 
-@pytest.mark.parametrize(("with_module", "why"), [(True, "in reverse"), (False, "module")])
+@pytest.mark.parametrize(("with_module", "why"), [(True, "go_backwards"), (False, "module")])
 def test_inner_layers_that_keras_3_refuses_are_told(
     with_module: bool, why: str, tmp_path: Path
 ) -> None:

@@ -113,14 +113,16 @@ def test_a_port_of_a_stateful_model_continues() -> None:
             assert rnnshapes.verify(model, against=port).passed == passes
 
 
-def test_a_mistake_of_a_stateful_port_is_named() -> None:
+@pytest.mark.parametrize(("batch", "steps"), [(2, 9), (8, 5)])
+def test_a_mistake_of_a_stateful_port_is_named(batch: int, steps: int) -> None:
     """Though each batch starts from the states of the one before."""
-    model = randomized(stateful(la.SimpleRNN(5, stateful=True, name="rnn")))
-    golden = rnnshapes.golden(model, N=4, keras=False).arrays
+    rnn = la.SimpleRNN(6, stateful=True, return_sequences=True, name="rnn")
+    model = randomized(keras.Sequential([keras.Input(batch_shape=(batch, steps, 3)), rnn]))
+    golden = rnnshapes.golden(model, N=2 * batch, keras=False).arrays
     port, weights, x = Port("simple", bias=2), weights_of(golden, "rnn", ""), golden["x"]
-    first = port.run(weights, x[:2])["h"]
-    h = np.concatenate([first, port.run(weights, x[2:], start=first[:, -1])["h"]])
-    assert explained(rnnshapes.verify(model, N=4, against={"h": h})) == [("bias.twice",)]
+    first = port.run(weights, x[:batch])["h"]
+    h = np.concatenate([first, port.run(weights, x[batch:], start=first[:, -1])["h"]])
+    assert explained(rnnshapes.verify(model, N=2 * batch, against={"h": h})) == [("bias.twice",)]
 
 
 def test_few_digits_in_one_batch_are_named() -> None:

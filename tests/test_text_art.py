@@ -324,6 +324,8 @@ def test_text_is_cut_where_it_has_to_be() -> None:
         assert cut("abc", 0, sheet) == ""
     assert text_width(cut("層層層層", 6, Sheet())) <= 6
     assert cut("層層層層", 6, Sheet()).startswith("層層")
+    accented = "e\u0301" * 9
+    assert cut(accented, 6, Sheet()) == accented[:10] + "…"
     assert text_width("層e\u0301") == 3
     assert clean("a\nb\x1b", Sheet()) == "a b\\x1b"
 

@@ -206,7 +206,7 @@ def expected_quantities(
     initial = numpy_run.stored_states(hypothesis.weights)
     batch = hypothesis.network.batch
     for one in fully_reported(hypothesis):
-        if one.node.keeps_states and batch is not None and one.x.shape[1] > batch:
+        if one.node.keeps_states and batch is not None and len(one.x) > batch:
             continue  # the second batch starts from the states after the first
         w = bind(one.direction.name, hypothesis.weights, "float64")
         after = scan.single_steps(one.direction, one.x, one.states, w, initial.get(one.name))

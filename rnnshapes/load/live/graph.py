@@ -237,8 +237,9 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     own_masks = [get_mask(tensor) for tensor in inputs]
     inputs += _tensors_in(arguments.options)
     masks = [mask for mask in _leaves(arguments.mask) if mask is not None]
-    if isinstance(arguments.mask, list | tuple):
-        # None takes the mask off an input of a layer; an input of a model keeps its own.
+    follows = is_model(layer) and not isinstance(arguments.mask, dict)
+    if isinstance(arguments.mask, list | tuple) or follows:
+        # One for each input. None takes the mask off that of a layer; a model takes it for none.
         are_own = all(
             _is_same(mask, own) or (mask is None and is_model(layer))
             for mask, own in zip_longest(_leaves(arguments.mask), own_masks)

@@ -175,8 +175,9 @@ def _full_class_name(layer: Config, class_name: str) -> str:
     if not is_keras(layer):
         module = layer.get("module")
         registered = layer.get("registered_name")
-        own = f"own.{class_name}" if registered in (None, "", class_name) else str(registered)
-        return f"{module}.{class_name}" if module else own
+        is_registered = isinstance(registered, str) and ">" in registered  # as "package>Name"
+        own = registered if is_registered else f"own.{class_name}"
+        return f"{module}.{class_name}" if module else str(own)
     if is_operation(layer):
         return f"{OPERATION}{class_name}"
     module = str(layer.get("module", "keras.layers"))

@@ -250,12 +250,13 @@ def _refusals(model: Mapping[str, Any]) -> Iterator[str]:
 
 def _inner_refusals(name: str, class_name: str, config: Config) -> Iterator[str]:
     """Yield reasons of a layer that is made from others, as Bidirectional and RNN are."""
-    for option in ("layer", "backward_layer", "cell"):
-        part = config.get(option)
-        if isinstance(part, dict) and "class_name" in part and "module" not in part:
-            yield f"it finds no {part['class_name']!s:.40} without its module (layer {name!r})"
+    cells = config.get("cells")
+    parts = [config.get(option) for option in ("layer", "backward_layer", "cell")]
+    for part in (*parts, *(cells if isinstance(cells, list) else ())):
+        if isinstance(part, dict) and "class_name" in part and not part.get("module"):
+            yield f"the module of {part['class_name']!s:.40} is not named (in layer {name!r})"
     part = config.get("layer")
     inner = part.get("config") if isinstance(part, dict) else None
     turned = isinstance(inner, dict) and inner.get("go_backwards")
     if class_name == "Bidirectional" and turned and not config.get("backward_layer"):
-        yield f"its Bidirectional takes no layer in reverse (layer {name!r})"
+        yield f"its Bidirectional takes no layer with go_backwards=True (layer {name!r})"

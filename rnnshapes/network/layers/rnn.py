@@ -398,6 +398,8 @@ def _cell_of_layer(config: LayerConfig) -> BaseCell:
     inner = config.options["cell"]
     if inner.get("class_name") != "StackedRNNCells":
         return _cell_from_config(inner, config.names)
+    if not is_keras(inner):
+        raise UnsupportedError("its cell StackedRNNCells is not supported")
     configs = inner["config"]["cells"]
     if len(configs) > MOST_CELLS:
         raise UnsupportedError(f"it has {len(configs)} cells, more than {MOST_CELLS}")
@@ -450,7 +452,7 @@ def _option_notes(config: Config) -> tuple[str, ...]:
 def _reversed(part: Config) -> dict[str, Any]:
     """Return the config of the same layer over the steps in reverse, as Keras 2 makes it.
 
-    Keras 3 refuses a layer that is in reverse already.
+    Keras 3 refuses a layer with go_backwards=True.
     """
     backwards = not part["config"].get("go_backwards")
     return {**part, "config": {**part["config"], "go_backwards": backwards}}

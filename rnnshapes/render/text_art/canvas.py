@@ -26,9 +26,10 @@ def cut(text: str, width: int, sheet: Sheet) -> str:
     if text_width(text) <= width:
         return text
     dots = clean("…", sheet)
-    ends = accumulate(map(_character_width, text[: max(width, 0)]))
-    fitting = sum(end <= width - len(dots) for end in ends)
-    return (text[:fitting] + dots)[: max(width, 0)]
+    if width < len(dots):
+        return dots[: max(width, 0)]
+    ends = accumulate(map(_character_width, text))
+    return text[: sum(end <= width - len(dots) for end in ends)] + dots
 
 
 @cache
