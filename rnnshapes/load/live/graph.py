@@ -237,11 +237,13 @@ def read_arguments(call: Any) -> CallArguments[Any]:
     own_masks = [get_mask(tensor) for tensor in inputs]
     inputs += _tensors_in(arguments.options)
     masks = [mask for mask in _leaves(arguments.mask) if mask is not None]
-    follows = is_model(layer) and not isinstance(arguments.mask, dict)
-    if isinstance(arguments.mask, list | tuple) or follows:
-        # One for each input. None takes the mask off that of a layer; a model takes it for none.
+    of_model = is_model(layer)
+    if isinstance(arguments.mask, list | tuple) or (
+        of_model and not isinstance(arguments.mask, dict)
+    ):
+        # One for each input. For None, a layer ignores the mask of the input; a model uses it.
         are_own = all(
-            _is_same(mask, own) or (mask is None and is_model(layer))
+            _is_same(mask, own) or (mask is None and of_model)
             for mask, own in zip_longest(_leaves(arguments.mask), own_masks)
         )
     else:

@@ -173,11 +173,11 @@ def has_graph(model: Config) -> bool:
 def _full_class_name(layer: Config, class_name: str) -> str:
     """Return the class of a layer, with its module in front unless it is a layer of Keras."""
     if not is_keras(layer):
-        module = layer.get("module")
-        registered = layer.get("registered_name")
+        module, registered = layer.get("module"), layer.get("registered_name")
+        if module:
+            return f"{module}.{class_name}"
         is_registered = isinstance(registered, str) and ">" in registered  # as "package>Name"
-        own = registered if is_registered else f"own.{class_name}"
-        return f"{module}.{class_name}" if module else str(own)
+        return str(registered) if is_registered else f"own.{class_name}"
     if is_operation(layer):
         return f"{OPERATION}{class_name}"
     module = str(layer.get("module", "keras.layers"))

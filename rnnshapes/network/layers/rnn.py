@@ -185,7 +185,7 @@ class Bidirectional(RecurrentLayer):
         first = config.options["layer"]
         second = config.options.get("backward_layer") or _reversed(first)
         names_before = dict(names.sizes), dict(names.used)
-        directions, each = [], []
+        directions, both_options = [], []
         for part, arrow, word in ((first, "→", "forward"), (second, "←", "backward")):
             if part is second and _units(part) == _units(first):
                 names.sizes, names.used = names_before  # both have M
@@ -198,12 +198,12 @@ class Bidirectional(RecurrentLayer):
             inner = config.inner(part, f"{word}_{base}")
             require_keras_class(part)
             directions.append(_direction(inner, f"{config.name}/{inner.name}", arrow, index))
-            each.append(_layer_options(inner))
+            both_options.append(_layer_options(inner))
         forward, backward = directions
         if forward.reverse == backward.reverse:
             raise ContradictionError("both of its layers process the steps in one direction")
         for name in ("return_sequences", "return_state", "stateful"):
-            if each[0][name] != each[1][name]:
+            if both_options[0][name] != both_options[1][name]:
                 raise ContradictionError(f"its layers have different {name}")
         mode = config.options.get("merge_mode", "concat")
         if mode not in (None, *MERGE_MODES):
@@ -212,9 +212,9 @@ class Bidirectional(RecurrentLayer):
             raise UnsupportedError(
                 f"merge_mode={mode!r} of directions with different sizes or cells is not supported"
             )
-        options = each[0 if forward.reverse else 1]  # unroll matters in reverse alone
+        options = both_options[0 if forward.reverse else 1]  # unroll matters in reverse alone
         options["zero_output_for_mask"] = options["return_sequences"]  # Keras forces it
-        notes = (note for one in each for note in one["option_notes"])
+        notes = (note for each in both_options for note in each["option_notes"])
         options["option_notes"] = tuple(dict.fromkeys(notes))
         ends = {"forward": forward, "backward": backward, "merge_mode": mode}
         return cls(index=index, **ends, **config.shared, **options)
